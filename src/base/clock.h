@@ -1,0 +1,20 @@
+/* clock.h - the only place that asks for the time.
+ *
+ * Clock readings go into columns documented as clock and nowhere else: nothing the trainer does
+ * depends on them (DESIGN: determinism). */
+#ifndef CAM_BASE_CLOCK_H
+#define CAM_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CAM_RFC3339_BYTES 25
+
+int64_t cam_clock_unix_ms(void);      /* wall clock, milliseconds since 1970; may jump */
+double cam_clock_seconds(void);       /* monotonic, for durations */
+/* "2026-11-21T09:30:00.000Z" needs 25 bytes; years 0000-9999, else "".  Returns OUT. */
+char *cam_clock_rfc3339(int64_t unix_ms, char out[CAM_RFC3339_BYTES]);
+/* Parses RFC 3339 (any offset, optional fraction).  Returns 0 and sets *UNIX_MS, or -1. */
+int cam_clock_parse_rfc3339(const char *text, int64_t *unix_ms);
+
+#endif
