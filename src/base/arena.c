@@ -1,0 +1,83 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ALIGN       64
+#define CHUNK_BYTES ((size_t)64 << 20)
+
+struct cam_arena_chunk {
+    struct cam_arena_chunk *next;
+    size_t capacity, used;
+    char *data;
+};
+
+void cam_arena_init(struct cam_arena *arena) {
+    *arena = (struct cam_arena){0};
+}
+
+void cam_arena_release(struct cam_arena *arena) {
+    for (struct cam_arena_chunk *c = arena->first, *next; c; c = next) {
+        next = c->next;
+        free(c->data);
+        free(c);
+    }
+    *arena = (struct cam_arena){0};
+}
+
+void cam_arena_reset(struct cam_arena *arena) {
+    for (struct cam_arena_chunk *c = arena->first; c; c = c->next)
+        c->used = 0;
+    arena->current = arena->first;
+    arena->used = 0;
+}
+
+static struct cam_arena_chunk *chunk_add(struct cam_arena *arena, size_t n_bytes) {
+    size_t capacity = n_bytes > CHUNK_BYTES ? n_bytes : CHUNK_BYTES;
+    capacity = (capacity + ALIGN - 1) / ALIGN * ALIGN;
+    struct cam_arena_chunk *c = calloc(1, sizeof *c);
+    char *data = aligned_alloc(ALIGN, capacity);
+    if (!c || !data) {
+        free(c);
+        free(data);
+        return NULL;
+    }
+    *c = (struct cam_arena_chunk){.capacity = capacity, .data = data};
+    struct cam_arena_chunk **end = &arena->first;
+    while (*end)
+        end = &(*end)->next;
+    *end = c;
+    arena->n_allocations++;
+    return c;
+}
+
+enum cam_status cam_arena_reserve(struct cam_arena *arena, size_t n_bytes) {
+    for (struct cam_arena_chunk *c = arena->first; c; c = c->next)
+        if (c->capacity - c->used >= n_bytes)
+            return CAM_OK;
+    if (!chunk_add(arena, n_bytes))
+        return cam_fail(CAM_ERR_OS, "out of memory: %zu bytes for one step; lower train.batch",
+                        n_bytes);
+    if (!arena->current)
+        arena->current = arena->first;
+    return CAM_OK;
+}
+
+void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes) {
+    n_bytes = (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+    struct cam_arena_chunk *c = arena->current;
+    while (c && c->capacity - c->used < n_bytes)
+        c = c->next;
+    if (!c)
+        c = chunk_add(arena, n_bytes);
+    if (!c) {
+        fprintf(stderr, "cambium: out of memory for %zu bytes in a training step\n", n_bytes);
+        abort();
+    }
+    arena->current = c;
+    void *block = c->data + c->used;
+    c->used += n_bytes;
+    arena->used += n_bytes;
+    return block;
+}

@@ -1,0 +1,32 @@
+/* arena.h - memory with one lifetime: everything of a training step, gone at once.
+ *
+ * A few large chunks; allocation moves an offset, reset rewinds it.  Chunks are kept, so once the
+ * largest step was seen a steady-state step asks the system for nothing (a test counts it).
+ * Blocks are 64-byte aligned (one cache line, one AVX-512 register) and not cleared. */
+#ifndef CAM_BASE_ARENA_H
+#define CAM_BASE_ARENA_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+struct cam_arena_chunk;
+
+struct cam_arena {
+    struct cam_arena_chunk *first, *current;
+    size_t used;         /* bytes handed out since the last reset */
+    size_t n_allocations; /* times the system was asked for memory, for the whole life */
+};
+
+void cam_arena_init(struct cam_arena *arena);
+void cam_arena_release(struct cam_arena *arena);
+void cam_arena_reset(struct cam_arena *arena);
+
+/* Returns N_BYTES of uninitialised memory, valid until the next reset.  Running out of memory is
+ * reported once by cam_arena_reserve below; here it aborts, because a step has no half-way. */
+void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes);
+
+/* Makes sure N_BYTES can be handed out without asking the system again. */
+CAM_MUST_USE enum cam_status cam_arena_reserve(struct cam_arena *arena, size_t n_bytes);
+
+#endif

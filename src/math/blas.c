@@ -1,0 +1,126 @@
+#include "math/blas.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* cblas constants (the C interface of the BLAS Technical Forum). */
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+
+typedef void gemm_fn(int order, int ta, int tb, int m, int n, int k, cam_real alpha,
+                     const cam_real *a, int lda, const cam_real *b, int ldb, cam_real beta,
+                     cam_real *c, int ldc);
+
+static gemm_fn *gemm;
+static char core_name[64] = "none";
+static char open_error[256];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* The kernel family this processor deserves, or NULL to let the library choose. */
+static const char *wanted_core(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return "SKYLAKEX";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return "HASWELL";
+#endif
+    return NULL;
+}
+
+static void *open_library(void) {
+    static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library)
+            return library;
+    }
+    return NULL;
+}
+
+/* Function pointers come out of dlsym as object pointers; POSIX says the bits are the same. */
+static void symbol(void *library, const char *name, void *pointer) {
+    void *found = dlsym(library, name);
+    memcpy(pointer, &found, sizeof found);
+}
+
+static void open_once(void) {
+    const char *core = wanted_core();
+    if (core)
+        setenv("OPENBLAS_CORETYPE", core, 0); /* a user's own choice wins */
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    void *library = open_library();
+    if (!library) {
+        strncpy(open_error, "OpenBLAS is missing (libopenblas.so.0); install libopenblas0-pthread",
+                sizeof open_error - 1);
+        return;
+    }
+    char *(*core_of)(void);
+    void (*set_threads)(int);
+    symbol(library, sizeof(cam_real) == 8 ? "cblas_dgemm" : "cblas_sgemm", &gemm);
+    symbol(library, "openblas_get_corename", &core_of);
+    symbol(library, "openblas_set_num_threads", &set_threads);
+    if (!gemm || !core_of || !set_threads) {
+        gemm = NULL;
+        strncpy(open_error, "libopenblas.so.0 lacks cblas_sgemm or openblas_get_corename",
+                sizeof open_error - 1);
+        return;
+    }
+    set_threads(1);
+    strncpy(core_name, core_of(), sizeof core_name - 1);
+}
+
+enum cam_status cam_blas_open(void) {
+    pthread_once(&once, open_once);
+    return gemm ? CAM_OK : cam_fail(CAM_ERR_OS, "%s", open_error);
+}
+
+const char *cam_blas_core(void) {
+    return core_name;
+}
+
+void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
+              cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
+              cam_real beta, cam_real *c, size_t ldc) {
+    gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)m, (int)n, (int)k, alpha, a,
+         (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
+struct product {
+    enum cam_transpose ta, tb;
+    size_t m, n, k, lda, ldb, ldc;
+    cam_real alpha, beta;
+    const cam_real *a, *b;
+    cam_real *c;
+    size_t rows, cols, n_col_blocks; /* block shape */
+};
+
+static void product_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct product *p = context;
+    size_t row = i_block / p->n_col_blocks * p->rows, col = i_block % p->n_col_blocks * p->cols;
+    size_t m = p->m - row < p->rows ? p->m - row : p->rows;
+    size_t n = p->n - col < p->cols ? p->n - col : p->cols;
+    const cam_real *a = p->a + (p->ta ? row : row * p->lda);
+    const cam_real *b = p->b + (p->tb ? col * p->ldb : col);
+    cam_gemm(p->ta, p->tb, m, n, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta,
+             p->c + row * p->ldc + col, p->ldc);
+}
+
+void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum cam_transpose tb,
+                      size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
+                      const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
+    /* Enough rows to amortise packing B; a short C is cut by columns too, so that two cores have
+     * something to do.  Only m and n enter: same blocks for any thread count. */
+    size_t rows = 256, cols = n;
+    while (rows > 64 && (m + rows - 1) / rows < 4)
+        rows /= 2;
+    if ((m + rows - 1) / rows < 4 && n >= 512)
+        cols = (n / 2 + 63) / 64 * 64;
+    struct product p = {.ta = ta, .tb = tb, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb,
+                        .ldc = ldc, .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c,
+                        .rows = rows, .cols = cols, .n_col_blocks = (n + cols - 1) / cols};
+    cam_threads_run(threads, (m + rows - 1) / rows * p.n_col_blocks, product_block, &p);
+}
