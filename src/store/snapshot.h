@@ -1,0 +1,108 @@
+/* snapshot.h - the whole trainer on disk: content-addressed pages, a manifest, one row.
+ *
+ *   memory regions --4096-byte pages, XXH3-128--> known page? share : append to
+ * objects/pack-<id>.cpk regions, page hashes and places --> snapshots/<id>.manifest --> one row in
+ * history.db
+ *
+ * Order on disk: pack, then manifest, then row, each durable before the next.  A crash between them
+ * leaves a file nobody refers to; the next open removes it and records an event (FAULTS C03).
+ * A snapshot costs the pages that changed.  The running checkpoint is the same thing with
+ * kind "checkpoint". */
+#ifndef CAM_STORE_SNAPSHOT_H
+#define CAM_STORE_SNAPSHOT_H
+
+#include "base/fs.h"
+#include "base/status.h"
+#include "store/database.h"
+#include "store/history.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CAM_SNAPSHOT_PAGE_BYTES 4096
+#define CAM_SNAPSHOT_ID_BYTES   33 /* 32 hexadecimal digits */
+#define CAM_REGION_NAME_BYTES   64
+
+struct cam_region {
+    char name[CAM_REGION_NAME_BYTES]; /* unique, NUL-terminated */
+    void *data;
+    size_t bytes;
+};
+
+struct cam_snapshots;
+
+/* DIR is the workspace; FS NULL means the system.  With a writable database: removes files no row
+ * refers to, with an event each.  Borrows DATABASE and FS. */
+CAM_MUST_USE enum cam_status cam_snapshots_open(const char *dir, const struct cam_fs *fs,
+                                                struct cam_database *database,
+                                                struct cam_snapshots **snapshots);
+void cam_snapshots_close(struct cam_snapshots *snapshots); /* accepts NULL */
+
+enum cam_snapshot_kind {
+    CAM_SNAPSHOT_CHECKPOINT, /* the newest two living ones are kept */
+    CAM_SNAPSHOT_KEPT,       /* stays until pruned */
+};
+struct cam_snapshot {
+    char id[CAM_SNAPSHOT_ID_BYTES];
+    char parent[CAM_SNAPSHOT_ID_BYTES]; /* previous one of its history, "" if none */
+    char tag[CAM_NAME_BYTES];
+    enum cam_snapshot_kind kind;
+    char model_hash[CAM_NAME_BYTES];
+    int64_t lineage, moment, step, position, offset;
+    int64_t documents; /* trained so far */
+    int64_t bytes_total, bytes_unique, bytes_shared;
+    int64_t created_at_ms;
+    int living; /* on the living chain */
+};
+
+/* Saves REGIONS at the present state of the history (cam_history_state).  TAG NULL or "" for none;
+ * a tag in use is CAM_ERR_DATA.  MODEL_HASH: hexadecimal hash of all parameters and optimiser
+ * state. Nothing changes on failure: earlier snapshots stay loadable and no row is written. *OUT
+ * may be NULL. */
+CAM_MUST_USE enum cam_status cam_snapshot_save(struct cam_snapshots *snapshots,
+                                               enum cam_snapshot_kind kind, const char *tag,
+                                               const char *model_hash,
+                                               const struct cam_region *regions, size_t n_regions,
+                                               struct cam_snapshot *out);
+
+/* Where region NAME of BYTES bytes goes: sets *DESTINATION to memory of that size (NULL skips it)
+ * or fails, which ends the load.  Regions come in the order in which they were saved, each filled
+ * before the next is asked for. */
+typedef enum cam_status cam_region_fn(void *context, const char *name, size_t bytes,
+                                      void **destination);
+
+/* Reads snapshot ID (in full) and checks every page.  CAM_ERR_DATA names file and region. */
+CAM_MUST_USE enum cam_status cam_snapshot_load(struct cam_snapshots *snapshots, const char *id,
+                                               cam_region_fn *region, void *context);
+
+/* Checks manifest and every page without keeping anything. */
+CAM_MUST_USE enum cam_status cam_snapshot_check(struct cam_snapshots *snapshots, const char *id);
+
+/* Id, unique beginning of an id (>= 4 digits), tag, or "latest".  CAM_ERR_NOINPUT lists none. */
+CAM_MUST_USE enum cam_status cam_snapshot_find(struct cam_snapshots *snapshots, const char *name,
+                                               struct cam_snapshot *out);
+
+/* Newest living snapshot or checkpoint that verifies: what a service starts from.  Those that do
+ * not verify are skipped loudly (log, event).  CAM_ERR_NOINPUT: there was never one.  CAM_ERR_DATA:
+ * none verifies, with instructions; never begins anew silently (FAULTS C11). */
+CAM_MUST_USE enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots,
+                                                  struct cam_snapshot *out);
+
+typedef enum cam_status cam_snapshot_fn(void *context, const struct cam_snapshot *snapshot);
+/* Kept snapshots (ALL != 0: checkpoints too), oldest first. */
+CAM_MUST_USE enum cam_status cam_snapshots_each(struct cam_snapshots *snapshots, int all,
+                                                cam_snapshot_fn *fn, void *context);
+
+/* Removes untagged kept snapshots but the newest KEEP (never the one a living lineage forked from),
+ * then files nothing refers to.  *REMOVED and *FREED_BYTES may be NULL.  Idempotent. */
+CAM_MUST_USE enum cam_status cam_snapshots_prune(struct cam_snapshots *snapshots, int64_t keep,
+                                                 int64_t *removed, int64_t *freed_bytes);
+
+/* Checks manifests, pages, SQLite's own checks and document texts; one call of FN a problem.
+ * CAM_OK means all was looked at, *PROBLEMS says what was found. */
+typedef void cam_problem_fn(void *context, const char *problem);
+CAM_MUST_USE enum cam_status cam_snapshots_verify(struct cam_snapshots *snapshots,
+                                                  cam_problem_fn *fn, void *context,
+                                                  int64_t *problems);
+
+#endif

@@ -1,0 +1,45 @@
+/* workspace.h - one directory, one service at a time.
+ *
+ *     WORKSPACE/            0755
+ *       history.db          0644, with -wal and -shm beside it
+ *       lock                flock(2)ed by the process that may write; holds its process id
+ *       objects/            pack-*.cpk, content-addressed pages (store/snapshot.h)
+ *       snapshots/          <id>.manifest
+ *
+ * Files are readable by other users on purpose (anyone may query the history); put a private
+ * workspace below a private folder. */
+#ifndef CAM_STORE_WORKSPACE_H
+#define CAM_STORE_WORKSPACE_H
+
+#include "base/settings.h"
+#include "base/status.h"
+#include "store/database.h"
+
+#include <sys/types.h>
+
+struct cam_workspace;
+
+enum cam_workspace_mode {
+    CAM_WORKSPACE_CREATE, /* init: a new workspace; CAM_ERR_CANTCREATE if there is one already */
+    CAM_WORKSPACE_WRITE,  /* takes the lock; CAM_ERR_BUSY names the process that has it */
+    CAM_WORKSPACE_READ,   /* no lock, works beside a running service and on read-only media */
+};
+
+/* CAM_ERR_NOINPUT: "no workspace in DIR; run: cambium init -C DIR".  A workspace whose `init` was
+ * cut short counts as none, and CREATE takes it over. */
+CAM_MUST_USE enum cam_status cam_workspace_open(const char *dir, enum cam_workspace_mode mode,
+                                                struct cam_workspace **workspace);
+void cam_workspace_close(struct cam_workspace *workspace); /* accepts NULL */
+
+/* Last call of `init`: stores SETTINGS as the initial values, opens lineage 1 and marks the
+ * workspace complete, in one transaction. */
+CAM_MUST_USE enum cam_status cam_workspace_finish_init(struct cam_workspace *workspace,
+                                                       const struct cam_settings *settings);
+
+const char *cam_workspace_dir(const struct cam_workspace *workspace);         /* borrowed */
+struct cam_database *cam_workspace_database(struct cam_workspace *workspace); /* borrowed */
+
+/* Process that holds the lock of DIR, 0 if nobody does. */
+pid_t cam_workspace_owner(const char *dir);
+
+#endif
