@@ -37,5 +37,6 @@ void cam_random_normal4(struct cam_random random, float normal[4]) {
 
 uint64_t cam_random_below(struct cam_random random, uint64_t n) {
     uint64_t x = ((uint64_t)random.word[0] << 32) | random.word[1];
-    return (uint64_t)(((__extension__ unsigned __int128)x * n) >> 64);
+    __extension__ unsigned __int128 wide = (unsigned __int128)x * n;
+    return (uint64_t)(wide >> 64);
 }

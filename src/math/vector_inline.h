@@ -8,19 +8,17 @@
 
 #include <math.h>
 
-/* Compiles a function once per processor family; the loader picks (ifunc).  Sanitizers run before
+/* Compiles a function once per instruction set; the loader picks (ifunc).  By feature, not by
+ * "arch=": that form matches the exact processor model and drops later ones to the plain variant.  Sanitizers run before
  * ifuncs can be resolved safely, so they get the plain variant, whose bits are the same. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CAM_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define CAM_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define CAM_CLONES
 #endif
 #define CAM_INLINE static inline __attribute__((always_inline))
 
-/* Vectors wider than the target's registers are passed in memory; these helpers are always
- * inlined, so the ABI warning does not apply. */
-#pragma GCC diagnostic ignored "-Wpsabi"
 
 #define CAM_LOAD(p)     (*(const cam_vec *)(p))
 #define CAM_STORE(p, x) (*(cam_vec *)(p) = (x))

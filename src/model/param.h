@@ -32,6 +32,8 @@ struct cam_param {
     double lr_scale;                /* times the trunk's learning rate */
     int decay;                      /* 1: weight decay applies */
     size_t frozen_rows;             /* the first so many rows are never updated */
+    size_t n_groups;                /* column groups that are matrices of their own; 0: one */
+    size_t group_cols[3];           /* their widths, e.g. queries, keys, values */
 };
 
 struct cam_params {

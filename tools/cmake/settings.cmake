@@ -3,7 +3,7 @@
 add_library(cam_flags INTERFACE)
 target_compile_options(cam_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-  -Wvla -Wundef -fno-common
+  -Wvla -Wundef -Wno-psabi -fno-common
   # Same bits with every vector width: no contraction or reassociation the source does not spell.
   -ffp-contract=off -fno-math-errno
   $<$<BOOL:${CAM_WERROR}>:-Werror>)

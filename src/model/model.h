@@ -1,0 +1,93 @@
+/* model.h - the decoder: embedding, blocks of attention and feed-forward, tied head, loss.
+ *
+ * Llama-style (Touvron et al. 2023): RMSNorm before each branch, RoPE, grouped heads, no biases;
+ * queries and keys are RMS-normalised.  Each block's feed-forward slot holds one or two kinds
+ * (model/ff.h), e.g. "dense" or "dense+peer", whose outputs add.
+ * Shapes: B sequences of T tokens, N = B*T, D width, V vocabulary. */
+#ifndef CAM_MODEL_MODEL_H
+#define CAM_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/threads.h"
+#include "model/attention.h"
+#include "model/ff.h"
+#include "model/param.h"
+
+#define CAM_MAX_BLOCKS 64
+#define CAM_MAX_FF     2 /* kinds in one slot */
+
+struct cam_model_shape {
+    size_t vocabulary; /* V */
+    size_t width;      /* D, multiple of heads */
+    size_t n_blocks;
+    size_t heads, kv_heads; /* heads a multiple of kv_heads */
+    size_t hidden;          /* dense feed-forward, F */
+    size_t context;         /* T at most */
+    size_t peer_heads, peer_top_k, peer_key_width, peer_subkeys, peer_subkeys_capacity;
+    double pool_lr_scale;
+    char ff[CAM_MAX_BLOCKS][24]; /* slot of each block: "dense", "peer", "dense+peer" */
+};
+
+struct cam_block {
+    struct cam_param *norm1, *norm2; /* (1, D) */
+    struct cam_attention attention;
+    struct cam_ff *ff[CAM_MAX_FF];
+    size_t n_ff;
+    /* kept from forward to backward */
+    cam_real *x1, *x2;     /* (N, D) the residual stream before each branch */
+    cam_real *h1, *h2;     /* (N, D) normalised */
+    cam_real *rms1, *rms2; /* (N) inverse rms */
+    const cam_real *dy;    /* (N, D) gradient at the slot's output, for sparse updates */
+};
+
+struct cam_model {
+    struct cam_model_shape shape;
+    uint64_t seed;
+    struct cam_params params;
+    struct cam_param *embedding;  /* (V, D), tied with the head */
+    struct cam_param *norm_final; /* (1, D) */
+    struct cam_block *blocks;     /* n_blocks */
+    cam_real *rotation;           /* (T, D/H) */
+    /* the last pass */
+    size_t n_sequences;
+    const uint16_t *tokens; /* (B, T) borrowed */
+    cam_real *x_final, *h_final, *rms_final;
+    cam_real *logits; /* (N, V); after cam_model_loss with training: d loss / d logits */
+};
+
+/* Checks a shape: every limit named in the message. */
+CAM_MUST_USE enum cam_status cam_model_shape_check(const struct cam_model_shape *shape);
+
+CAM_MUST_USE enum cam_status cam_model_new(const struct cam_model_shape *shape, uint64_t seed,
+                                           struct cam_model **model);
+void cam_model_free(struct cam_model *model);
+
+/* tokens (B, T) -> model->logits (N, V).  N = pass->n_tokens.  TOKENS must stay valid until
+ * backward returns.  Logits live in the pass's arena. */
+void cam_model_forward(struct cam_model *model, const struct cam_pass *pass, size_t n_sequences,
+                       const uint16_t *tokens);
+
+/* nll (N) in nats for targets (N); weights (N) scale each token's share of the loss
+ * sum_n w_n nll_n.  When training, logits become the gradient of that loss. */
+void cam_model_loss(struct cam_model *model, const struct cam_pass *pass, const uint16_t *targets,
+                    const cam_real *weights, cam_real *nll);
+
+/* Gradients of every parameter accumulate; sparse kinds remember theirs for cam_model_update. */
+void cam_model_backward(struct cam_model *model, const struct cam_pass *pass);
+
+/* Moves the sparse tables by the last backward's gradients. */
+void cam_model_update(struct cam_model *model, const struct cam_pass *pass,
+                      const struct cam_update *update);
+
+/* The first slot of kind NAME at or after block *I_BLOCK (updated), or NULL. */
+struct cam_ff *cam_model_find_ff(struct cam_model *model, const char *name, size_t *i_block);
+
+/* Multiply-adds times two a token, forward, at sequence length T; active parameters a token. */
+double cam_model_flops(const struct cam_model *model, size_t t);
+
+/* Visits every piece of state in a fixed order: dense values and moments, then sparse tables. */
+CAM_MUST_USE enum cam_status cam_model_visit_state(struct cam_model *model,
+                                                   cam_state_visitor *visit, void *context);
+
+#endif

@@ -1,0 +1,71 @@
+#include "train/step.h"
+
+#include <math.h>
+
+double cam_recipe_lr(const struct cam_recipe *r, uint64_t step) {
+    if (step < r->warmup)
+        return r->lr * (double)step / (double)r->warmup;
+    if (r->hold == 0 || step <= r->hold)
+        return r->lr;
+    double share = sqrt((double)r->hold / (double)step);
+    return r->lr * (share > r->lr_floor ? share : r->lr_floor);
+}
+
+static cam_real *scaled_weights(const struct cam_batch *batch, struct cam_arena *arena) {
+    size_t n = batch->n_sequences * batch->t;
+    cam_real *w = cam_arena_alloc(arena, n * sizeof *w);
+    double total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += (double)batch->weights[i];
+    for (size_t i = 0; i < n; i++)
+        w[i] = total > 0 ? (cam_real)((double)batch->weights[i] / total) : 0;
+    return w;
+}
+
+void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct cam_arena *arena,
+                  const struct cam_recipe *recipe, const struct cam_batch *batch, uint64_t step,
+                  double norm_so_far, struct cam_step_report *report) {
+    size_t n = batch->n_sequences * batch->t;
+    cam_arena_reset(arena);
+    struct cam_pass pass = {.threads = threads, .arena = arena, .n_tokens = n, .training = 1};
+    *report = (struct cam_step_report){.lr = cam_recipe_lr(recipe, step)};
+    report->nll = cam_arena_alloc(arena, n * sizeof *report->nll);
+    const cam_real *weights = scaled_weights(batch, arena);
+
+    cam_params_zero_grad(&model->params);
+    cam_model_forward(model, &pass, batch->n_sequences, batch->tokens);
+    cam_model_loss(model, &pass, batch->targets, weights, report->nll);
+    for (size_t i = 0; i < n; i++)
+        report->loss += (double)weights[i] * (double)report->nll[i];
+    if (!isfinite(report->loss)) {
+        report->verdict = CAM_VERDICT_NOT_FINITE;
+        return;
+    }
+    cam_model_backward(model, &pass);
+    report->grad_norm = cam_grad_norm(&model->params, threads, arena);
+    if (!isfinite(report->grad_norm)) {
+        report->verdict = CAM_VERDICT_NOT_FINITE;
+        return;
+    }
+    if (recipe->explode > 0 && norm_so_far > 0 &&
+        report->grad_norm > recipe->explode * norm_so_far) {
+        report->verdict = CAM_VERDICT_EXPLODED;
+        return;
+    }
+    double scale = recipe->clip > 0 && report->grad_norm > recipe->clip
+                       ? recipe->clip / report->grad_norm
+                       : 1;
+    struct cam_optimizer optimizer = {.kind = recipe->optimizer,
+                                      .lr = report->lr,
+                                      .beta1 = recipe->beta1,
+                                      .beta2 = recipe->beta2,
+                                      .epsilon = 1e-8,
+                                      .weight_decay = recipe->weight_decay,
+                                      .momentum = recipe->momentum,
+                                      .grad_scale = scale,
+                                      .step = step};
+    struct cam_update update = {
+        .lr = report->lr, .grad_scale = scale, .beta2 = recipe->beta2, .step = step};
+    cam_model_update(model, &pass, &update); /* reads the trunk's values: before they move */
+    cam_optimizer_step(&optimizer, &model->params, threads, arena);
+}
