@@ -12,6 +12,10 @@ static const char *const field_names[CAM_N_FIELDS] = {
     "id", "url", "title", "author", "published", "updated", "language", "domain",
 };
 
+static int is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 void cam_draft_init(struct cam_draft *draft, const struct cam_feed_limits *limits) {
     *draft = (struct cam_draft){.limits = limits};
     for (int i = 0; i < CAM_N_FIELDS; i++)
@@ -38,31 +42,27 @@ void cam_draft_clear(struct cam_draft *draft) {
     draft->n_replaced = 0;
 }
 
-int cam_draft_parse_date(const char *text, int64_t *unix_ms) {
-    char padded[DATE_TEXT_BYTES];
-    if (cam_clock_parse_rfc3339(text, unix_ms) == 0)
-        return 0;
-    size_t n = strlen(text);
-    if (n != strlen("2026-11-21"))
+int cam_draft_parse_date(const char *bytes, size_t n_bytes, int64_t *unix_ms) {
+    char text[DATE_TEXT_BYTES];
+    while (n_bytes && is_blank(bytes[n_bytes - 1]))
+        n_bytes--;
+    while (n_bytes && is_blank(bytes[0]))
+        bytes++, n_bytes--;
+    if (n_bytes + sizeof "T00:00:00Z" > sizeof text)
         return -1;
-    memcpy(padded, text, n);
-    memcpy(padded + n, "T00:00:00Z", sizeof "T00:00:00Z");
-    return cam_clock_parse_rfc3339(padded, unix_ms);
+    if (n_bytes)
+        memcpy(text, bytes, n_bytes);
+    text[n_bytes] = '\0';
+    if (n_bytes == strlen("2026-11-21"))
+        memcpy(text + n_bytes, "T00:00:00Z", sizeof "T00:00:00Z");
+    return cam_clock_parse_rfc3339(text, unix_ms);
 }
 
 /* A date in UTC; the fraction only where there is one, as most feeds write it. */
 static enum cam_status set_date(struct cam_buffer *field, const char *bytes, size_t n_bytes) {
-    char text[DATE_TEXT_BYTES], normal[CAM_RFC3339_BYTES];
+    char normal[CAM_RFC3339_BYTES];
     int64_t unix_ms;
-    while (n_bytes && strchr(" \t\r\n", bytes[n_bytes - 1]))
-        n_bytes--;
-    while (n_bytes && strchr(" \t\r\n", bytes[0]))
-        bytes++, n_bytes--;
-    if (n_bytes >= sizeof text)
-        return CAM_OK;
-    memcpy(text, bytes, n_bytes);
-    text[n_bytes] = '\0';
-    if (cam_draft_parse_date(text, &unix_ms) != 0)
+    if (cam_draft_parse_date(bytes, n_bytes, &unix_ms) != 0)
         return CAM_OK;
     cam_clock_rfc3339(unix_ms, normal);
     size_t n = strlen(normal);
@@ -76,9 +76,9 @@ static enum cam_status set_verbatim(struct cam_draft *draft, struct cam_buffer *
                                     const char *bytes, size_t n_bytes) {
     CAM_TRY(cam_clean_utf8(bytes, n_bytes, field, &draft->n_replaced));
     size_t from = 0, to = field->size;
-    while (from < to && strchr(" \t\n", field->data[from]))
+    while (from < to && is_blank(field->data[from]))
         from++;
-    while (to > from && strchr(" \t\n", field->data[to - 1]))
+    while (to > from && is_blank(field->data[to - 1]))
         to--;
     if (field->data) {
         memmove(field->data, field->data + from, to - from);

@@ -17,6 +17,8 @@
 #include "feed/feed.h"
 #include "flow.h"
 
+#include <stdint.h>
+
 enum cam_field {
     CAM_FIELD_ID,
     CAM_FIELD_URL,
@@ -65,8 +67,8 @@ CAM_MUST_USE enum cam_status cam_draft_deliver(struct cam_draft *draft, const ch
 CAM_MUST_USE enum cam_status cam_draft_reject(enum cam_status status, const char *where,
                                               const struct cam_document_sink *sink);
 
-/* Normalises a date: any RFC 3339 time or a bare YYYY-MM-DD (midnight UTC).  Returns 0 and sets
- * *UNIX_MS, or -1. */
-int cam_draft_parse_date(const char *text, int64_t *unix_ms);
+/* Reads any RFC 3339 time or a bare YYYY-MM-DD (midnight UTC), white space around it allowed.
+ * Returns 0 and sets *UNIX_MS, or -1. */
+int cam_draft_parse_date(const char *bytes, size_t n_bytes, int64_t *unix_ms);
 
 #endif

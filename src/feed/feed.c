@@ -8,6 +8,7 @@
 #include <strings.h>
 
 const struct cam_feed_format *const cam_feed_formats[] = {
+    &cam_feed_format_atom,
     &cam_feed_format_ndjson,
     &cam_feed_format_text,
     NULL,

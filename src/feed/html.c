@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define PIECE_BYTES       32768 /* libxml2 copies what is pushed; small pieces keep its buffer small */
 #define MAX_INDENT_LEVELS 8
@@ -70,6 +71,7 @@ struct page {
     int n_tabs;   /* pending: cell borders */
     int n_cells;  /* cells begun in this row */
     int row_has_text;
+    int fresh;      /* a cell or item has begun and has no text yet */
     int item;       /* pending: "- " */
     int space;      /* pending: one space */
     int pre_starts; /* the newline right after <pre> does not count */
@@ -99,7 +101,7 @@ static void put(struct page *page, const char *bytes, size_t n_bytes) {
 /* Asks for N newlines before the next text.  A cell or item that has no text yet swallows the
  * request: <li><p>x</p> is "- x". */
 static void want_break(struct page *page, int n) {
-    if (page->n_tabs || page->item)
+    if (page->fresh)
         return;
     if (page->n_breaks < n)
         page->n_breaks = n;
@@ -129,21 +131,34 @@ static void flush(struct page *page) {
     } else if (page->space && !page->n_tabs && !at_line_start(page)) {
         put(page, " ", 1);
     }
-    page->n_breaks = page->n_tabs = page->item = page->space = 0;
+    page->n_breaks = page->n_tabs = page->item = page->fresh = page->space = 0;
     page->row_has_text = 1;
 }
 
 static void start_cell(struct page *page) {
+    page->item = page->space = 0;
+    page->fresh = 1;
     if (page->n_cells++ == 0)
         return;
     if (page->row_has_text)
         page->n_breaks = 0;
-    page->item = page->space = 0;
     page->n_tabs++;
 }
 
+static void start_item(struct page *page) {
+    page->n_tabs = page->fresh = 0;
+    want_break(page, 1);
+    page->item = page->fresh = 1;
+}
+
+/* Rows and items follow each other without a blank line, whatever was in them. */
+static void end_line(struct page *page) {
+    page->n_tabs = page->n_cells = page->item = page->fresh = page->space = 0;
+    page->n_breaks = 1;
+}
+
 static void start_row(struct page *page) {
-    page->n_tabs = page->item = 0;
+    page->n_tabs = page->item = page->fresh = 0;
     want_break(page, 1);
     page->n_cells = page->row_has_text = 0;
 }
@@ -177,9 +192,7 @@ static void on_start(void *context, const xmlChar *name, const xmlChar **attribu
         start_row(page);
         break;
     case KIND_ITEM:
-        page->n_tabs = page->item = 0;
-        want_break(page, 1);
-        page->item = 1;
+        start_item(page);
         break;
     case KIND_LIST:
         want_break(page, page->n_lists++ ? 1 : 2);
@@ -210,17 +223,13 @@ static void on_end(void *context, const xmlChar *name) {
         page->n_dropping -= page->n_dropping > 0;
         break;
     case KIND_LIST:
-        page->item = 0;
+        page->item = page->fresh = 0;
         page->n_lists -= page->n_lists > 0;
         want_break(page, page->n_lists ? 1 : 2);
         break;
     case KIND_ITEM:
-        page->item = 0;
-        want_break(page, 1);
-        break;
     case KIND_ROW:
-        page->n_tabs = page->n_cells = 0;
-        want_break(page, 1);
+        end_line(page);
         break;
     case KIND_PRE:
         page->n_pre -= page->n_pre > 0;
@@ -265,7 +274,7 @@ static void on_text(void *context, const xmlChar *text, int n_text) {
     }
     for (size_t at = 0; at < n;) {
         if (is_space(s[at])) {
-            page->space = page->n_breaks || page->n_tabs || page->item ? 0 : 1;
+            page->space = !page->n_breaks && !page->fresh;
             at++;
             continue;
         }
@@ -280,6 +289,38 @@ static void on_text(void *context, const xmlChar *text, int n_text) {
 static void on_error(void *context, const char *format, ...) {
     (void)context; /* HTML is never refused for its syntax */
     (void)format;
+}
+
+/* Where the next </html> begins in the N bytes at S; N if there is none. */
+static size_t find_html_end(const char *s, size_t n) {
+    static const char end[] = "</html";
+    for (size_t at = 0; at < n; at++) {
+        const char *found = memchr(s + at, '<', n - at);
+        if (!found)
+            return n;
+        at = (size_t)(found - s);
+        if (n - at >= sizeof end - 1 && strncasecmp(found, end, sizeof end - 1) == 0)
+            return at;
+    }
+    return n;
+}
+
+/* Gives the parser everything but </html> tags: it drops what comes after one, and pages glued
+ * together or closed too early are common. */
+static void push(struct page *page, const char *html, size_t n_bytes) {
+    size_t at = 0;
+    while (at < n_bytes) {
+        size_t end = at + find_html_end(html + at, n_bytes - at);
+        while (at < end && page->status == CAM_OK) {
+            size_t n = end - at < PIECE_BYTES ? end - at : PIECE_BYTES;
+            htmlParseChunk(page->parser, html + at, (int)n, 0);
+            at += n;
+        }
+        if (page->status != CAM_OK || end == n_bytes)
+            return;
+        const char *close = memchr(html + end, '>', n_bytes - end);
+        at = close ? (size_t)(close - html) + 1 : n_bytes;
+    }
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -299,12 +340,8 @@ enum cam_status cam_html_to_text(const char *html, size_t n_bytes, struct cam_bu
     if (!page.parser)
         return cam_fail(CAM_ERR_OS, "out of memory for an HTML parser");
     htmlCtxtUseOptions(page.parser, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING |
-                                        HTML_PARSE_NONET | HTML_PARSE_NOIMPLIED |
-                                        HTML_PARSE_IGNORE_ENC);
-    for (size_t at = 0; at < n_bytes && page.status == CAM_OK; at += PIECE_BYTES) {
-        size_t n = n_bytes - at < PIECE_BYTES ? n_bytes - at : PIECE_BYTES;
-        htmlParseChunk(page.parser, html + at, (int)n, 0);
-    }
+                                        HTML_PARSE_NONET | HTML_PARSE_IGNORE_ENC);
+    push(&page, html, n_bytes);
     if (page.status == CAM_OK)
         htmlParseChunk(page.parser, NULL, 0, 1);
     if (page.parser->myDoc)

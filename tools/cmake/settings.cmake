@@ -7,7 +7,7 @@ target_compile_options(cam_flags INTERFACE
   # Same bits with every vector width: no contraction or reassociation the source does not spell.
   -ffp-contract=off -fno-math-errno
   $<$<BOOL:${CAM_WERROR}>:-Werror>)
-target_compile_definitions(cam_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(cam_flags INTERFACE _GNU_SOURCE CAM_VERSION="${PROJECT_VERSION}")
 if(CAM_SANITIZE)
   target_compile_options(cam_flags INTERFACE -fsanitize=${CAM_SANITIZE} -fno-sanitize-recover=all
     -fno-omit-frame-pointer -g)
