@@ -52,16 +52,16 @@ struct cam_quarantine {
     int64_t position; /* of the item that brought it */
     const char *reason;
 };
-enum cam_generation_state {
-    CAM_GENERATION_BORN,
-    CAM_GENERATION_OPENING,
-    CAM_GENERATION_OPENED,
-    CAM_GENERATION_FROZEN,
+enum cam_generation_event {
+    CAM_CHANGE_BORN,
+    CAM_CHANGE_OPENING,
+    CAM_CHANGE_OPENED,
+    CAM_CHANGE_FROZEN,
 };
-struct cam_generation {
+struct cam_generation_change {
     int layer;
     int64_t generation; /* 0: the initial pool */
-    enum cam_generation_state state;
+    enum cam_generation_event event;
     int64_t subkeys_from, subkeys_to;
     int64_t first_expert, n_experts;
     const char *reason;
@@ -84,7 +84,7 @@ struct cam_step_commit {
     size_t n_usage;
     const struct cam_quarantine *quarantines;
     size_t n_quarantines;
-    const struct cam_generation *generations; /* state changes in this step */
+    const struct cam_generation_change *generations; /* state changes in this step */
     size_t n_generations;
     int decide; /* evaluate the policy and document-count schedules at this step's end */
 };
@@ -124,7 +124,7 @@ CAM_MUST_USE enum cam_status cam_history_commit_step(struct cam_database *databa
 /* ---- what happens between steps; one moment each -------------------------------------------- */
 
 CAM_MUST_USE enum cam_status cam_history_generations(struct cam_database *database, int64_t step,
-                                                     const struct cam_generation *generations,
+                                                     const struct cam_generation_change *generations,
                                                      size_t n_generations);
 /* What came of a decision: "done", "refused: at the cap", ... */
 CAM_MUST_USE enum cam_status cam_history_outcome(struct cam_database *database, int64_t decision,
@@ -132,8 +132,10 @@ CAM_MUST_USE enum cam_status cam_history_outcome(struct cam_database *database, 
 /* Before training on a document it is not to be trained on. */
 CAM_MUST_USE enum cam_status cam_history_quarantine(struct cam_database *database, int64_t step,
                                                     const struct cam_quarantine *quarantine);
-/* The control row at POSITION has been acted on, or could not be (OUTCOME says so); moves the
- * cursor to (POSITION, 0).  Puts a setting or policy of that row in force. */
+/* The control row at POSITION has been acted on, or could not be (OUTCOME says so).  Does NOT move
+ * the cursor: documents before it may still wait for a batch (a control row takes effect when no
+ * full batch can be made of the documents before it); cam_journal_read skips rows in `controls` of
+ * the living chain instead.  Puts a setting or policy of that row in force. */
 CAM_MUST_USE enum cam_status cam_history_control_done(struct cam_database *database,
                                                       int64_t position, const char *outcome);
 
