@@ -172,6 +172,19 @@ Test(tokenizer, a_warm_cache_gives_the_ids_of_a_cold_one) {
     cam_buffer_release(&text);
 }
 
+Test(tokenizer, words_that_share_a_cache_slot_are_told_apart) {
+    /* Far more words than slots, all of one length and with the same first eight letters. */
+    enum { WORDS = 60000, WORD_BYTES = 15 };
+    char *text = malloc(WORDS * WORD_BYTES);
+    for (uint32_t i = 0; i < WORDS; i++) {
+        memcpy(text + (size_t)i * WORD_BYTES, " abcdefgh", 9);
+        for (size_t at = 9; at < WORD_BYTES; at++)
+            text[(size_t)i * WORD_BYTES + at] = (char)('a' + random_below(i, (uint32_t)at, 26));
+    }
+    check_round_trip(tokenizer, encoder, text, WORDS * WORD_BYTES);
+    free(text);
+}
+
 Test(tokenizer, bytes_kind_is_one_token_a_byte) {
     struct cam_tokenizer *bytes;
     struct cam_encoder *bytes_encoder;
