@@ -1,0 +1,385 @@
+/* What the experts of a PEER layer compute and how they learn.
+ *
+ * Forward and the first half of backward run in token order: all dots of a token, then one sum
+ * whose result stays in registers.  The other half runs in expert order: picks are sorted by
+ * expert, each range of ids is one thread's business, the gradients of an expert's u and v are
+ * summed over its tokens and applied at once, so no gradient of a row is ever stored and nothing
+ * needs an atomic.  Every order is fixed by shape: 1 thread and 2 give the same bits. */
+#include "math/blas.h"
+#include "math/vector_rows.h"
+#include "model/peer.h"
+
+#include <math.h>
+#include <string.h>
+
+#define GRADIENT_TOKENS 128 /* tokens whose sub-key gradients are summed on their own */
+#define MAX_RANGES      128 /* of expert ids, in update */
+#define GATHERED        256 /* picks of an expert summed at once */
+#define ROW_EPSILON     1e-8
+#define ROW_CLIP        2.0 /* largest root mean square of a row's step, in learning rates */
+
+void cam_peer_rows(const struct cam_peer *peer, const uint32_t *expert, size_t n,
+                   const cam_real **row) {
+    for (size_t i = 0; i < n; i++)
+        row[i] = cam_pool_row(&peer->pool, expert[i]);
+    for (size_t i = 0; i < CAM_ROWS_AHEAD; i++)
+        row[n + i] = row[n - 1];
+}
+
+void cam_peer_experts_forward(struct cam_peer *peer, size_t t0, size_t n_tokens, const cam_real *x,
+                              cam_real *y, struct cam_peer_scratch *scratch) {
+    const struct cam_peer_last *last = &peer->last;
+    size_t D = peer->ff.config.width, M = peer->n_picks;
+    size_t n = peer->ff.config.heads * peer->ff.config.top_k, record = 2 * D * sizeof(cam_real);
+    cam_peer_rows(peer, last->expert + t0 * M, n_tokens * M, scratch->row);
+    for (size_t t = t0; t < t0 + n_tokens; t++) {
+        const cam_real *const *row = scratch->row + (t - t0) * M;
+        cam_real *h = last->h + t * M;
+        const cam_real *gate = last->gate + t * M;
+        cam_rows_dot(x + t * D, row, n, 0, D, record, h);
+        memset(h + n, 0, (M - n) * sizeof *h);
+        cam_row_gelu(h, M, scratch->coef);
+        for (size_t i = 0; i < n; i++)
+            scratch->coef[i] *= gate[i];
+        cam_rows_sum(row, scratch->coef, n, D, D, 1, y + t * D);
+    }
+}
+
+struct backward {
+    struct cam_peer *peer;
+    const cam_real *x, *dy;
+    cam_real *dx, *dq; /* (N, D), (N, P, 2, dk) */
+    cam_real **part;   /* a token block's sub-key gradients: (2, S, dk) each */
+    size_t n_parts;
+    struct cam_peer_scratch *scratch; /* one a worker */
+};
+
+/* Token T: dh, ga; dx through the experts; d loss / d score of each pick into scratch->coef. */
+static void token_backward(const struct backward *b, size_t t, const cam_real *const *row,
+                           struct cam_peer_scratch *scratch) {
+    const struct cam_ff_config *c = &b->peer->ff.config;
+    const struct cam_peer_last *last = &b->peer->last;
+    size_t D = c->width, M = b->peer->n_picks, P = c->heads, K = c->top_k;
+    cam_real *dh = last->dh + t * M, *ga = last->ga + t * M, *ds = scratch->coef;
+    const cam_real *gate = last->gate + t * M;
+    cam_rows_dot(b->dy + t * D, row, P * K, D, D, 2 * D * sizeof(cam_real), scratch->dot);
+    memset(scratch->dot + P * K, 0, (M - P * K) * sizeof *scratch->dot);
+    cam_row_gelu_slope(last->h + t * M, M, ga, scratch->slope);
+    for (size_t p = 0; p < P; p++) {
+        cam_real mean = 0;
+        for (size_t i = p * K; i < (p + 1) * K; i++)
+            mean += gate[i] * (ga[i] * scratch->dot[i]);
+        for (size_t i = p * K; i < (p + 1) * K; i++)
+            ds[i] = gate[i] * (ga[i] * scratch->dot[i] - mean);
+    }
+    for (size_t i = 0; i < M; i++) {
+        dh[i] = gate[i] * scratch->slope[i] * scratch->dot[i];
+        ga[i] *= gate[i];
+    }
+    cam_rows_sum(row, dh, P * K, 0, D, 1, b->dx + t * D);
+}
+
+/* Token T: from ds to dq, through the sub-keys and the normalisation; sub-key gradients to PART. */
+static void token_router_backward(const struct backward *b, size_t t, const cam_real *ds,
+                                  cam_real *part) {
+    const struct cam_ff_config *c = &b->peer->ff.config;
+    const struct cam_peer_last *last = &b->peer->last;
+    size_t M = b->peer->n_picks, P = c->heads, K = c->top_k, dk = c->key_width;
+    const cam_real *key[CAM_PEER_MAX_TOP_K];
+    cam_real *sum[CAM_PEER_MAX_TOP_K];
+    for (size_t r = 0; r < P * 2; r++) {
+        size_t h = r % 2, at = (t * P * 2 + r) * dk;
+        const uint32_t *pair = last->pair + t * M + r / 2 * K;
+        for (size_t k = 0; k < K; k++) {
+            size_t i = h ? pair[k] & 0xffff : pair[k] >> 16;
+            key[k] = b->peer->subkey[h]->value + i * dk;
+            sum[k] = part + (h * b->peer->shape.subkeys + i) * dk;
+        }
+        cam_rows_sum(key, ds + r / 2 * K, K, 0, dk, 0, b->dq + at);
+        cam_rows_scatter(sum, ds + r / 2 * K, K, last->query + at, dk);
+        cam_row_normalise_backward(last->query + at, last->factor[t * P * 2 + r], dk, b->dq + at);
+    }
+}
+
+static void backward_block(void *context, size_t i_block, size_t i_worker) {
+    const struct backward *b = context;
+    struct cam_peer *peer = b->peer;
+    struct cam_peer_scratch *scratch = &b->scratch[i_worker];
+    size_t M = peer->n_picks, t0 = i_block * GRADIENT_TOKENS, t1 = t0 + GRADIENT_TOKENS;
+    if (t1 > peer->last.n_tokens)
+        t1 = peer->last.n_tokens;
+    cam_real *part = b->part[i_block];
+    memset(part, 0, 2 * peer->shape.subkeys * peer->ff.config.key_width * sizeof *part);
+    for (size_t from = t0; from < t1; from += CAM_PEER_BLOCK_TOKENS) {
+        size_t to = from + CAM_PEER_BLOCK_TOKENS < t1 ? from + CAM_PEER_BLOCK_TOKENS : t1;
+        cam_peer_rows(peer, peer->last.expert + from * M, (to - from) * M, scratch->row);
+        for (size_t t = from; t < to; t++) {
+            token_backward(b, t, scratch->row + (t - from) * M, scratch);
+            token_router_backward(b, t, scratch->coef, part);
+        }
+    }
+}
+
+/* Adds the blocks' sub-key gradients in block order; one block here is CAM_SUBKEY_BLOCK rows of
+ * one codebook. */
+static void reduce_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct backward *b = context;
+    size_t S = b->peer->shape.subkeys, dk = b->peer->ff.config.key_width;
+    size_t h = i_block % 2, from = i_block / 2 * CAM_SUBKEY_BLOCK;
+    size_t n = S - from < CAM_SUBKEY_BLOCK ? S - from : CAM_SUBKEY_BLOCK;
+    for (size_t i = 0; i < b->n_parts; i++)
+        cam_row_add(1, b->part[i] + (h * S + from) * dk, n * dk,
+                    b->peer->subkey[h]->grad + from * dk);
+}
+
+void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_real *x,
+                       const cam_real *dy, cam_real *dx) {
+    struct cam_peer *peer = cam_peer_of(ff);
+    const struct cam_ff_config *c = &ff->config;
+    struct cam_peer_last *last = &peer->last;
+    struct cam_arena *arena = pass->arena;
+    size_t N = last->n_tokens, D = c->width, Q = c->heads * 2 * c->key_width;
+    size_t n_workers = (size_t)cam_threads_count(pass->threads);
+    struct backward b = {.peer = peer, .x = x, .dy = dy, .dx = dx};
+    b.n_parts = (N + GRADIENT_TOKENS - 1) / GRADIENT_TOKENS;
+    b.part = cam_arena_alloc(arena, b.n_parts * sizeof *b.part);
+    for (size_t i = 0; i < b.n_parts; i++)
+        b.part[i] =
+            cam_arena_alloc(arena, 2 * peer->shape.subkeys * c->key_width * sizeof(cam_real));
+    b.dq = cam_arena_alloc(arena, N * Q * sizeof(cam_real));
+    b.scratch = cam_arena_alloc(arena, n_workers * sizeof *b.scratch);
+    for (size_t i = 0; i < n_workers; i++)
+        cam_peer_scratch_init(peer, arena, &b.scratch[i]);
+    last->dh = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
+    last->ga = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
+    last->x = x;
+    last->dy = dy;
+    cam_threads_run(pass->threads, b.n_parts, backward_block, &b);
+    size_t n_key_blocks = (peer->shape.subkeys + CAM_SUBKEY_BLOCK - 1) / CAM_SUBKEY_BLOCK;
+    cam_threads_run(pass->threads, 2 * n_key_blocks, reduce_block, &b);
+    cam_gemm_threads(pass->threads, CAM_TRANSPOSED, CAM_PLAIN, D, Q, N, 1, x, D, b.dq, Q, 1,
+                     peer->query->grad, Q);
+    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_TRANSPOSED, N, D, Q, 1, b.dq, Q,
+                     peer->query->value, Q, 1, dx, D);
+    last->differentiated = 1;
+}
+
+/* Picks of one expert, by increasing place. */
+struct gather {
+    const cam_real *row[GATHERED];
+    cam_real coef[GATHERED];
+};
+
+/* SUM (D) = sum over N picks of COEF[pick] * FROM[token of pick]. */
+static void gather_sum(const struct cam_peer *peer, const uint32_t *pick, size_t n,
+                       const cam_real *coef, const cam_real *from, struct gather *gather,
+                       cam_real *sum) {
+    size_t D = peer->ff.config.width;
+    uint32_t M = (uint32_t)peer->n_picks;
+    for (size_t done = 0; done < n || done == 0;) {
+        size_t m = n - done < GATHERED ? n - done : GATHERED;
+        for (size_t i = 0; i < m; i++) {
+            gather->row[i] = from + (size_t)(pick[done + i] / M) * D;
+            gather->coef[i] = coef[pick[done + i]];
+        }
+        cam_rows_sum(gather->row, gather->coef, m, 0, D, done > 0, sum);
+        done += m;
+        if (m == 0)
+            break;
+    }
+}
+
+void cam_peer_expert_gradient(const struct cam_ff *ff, uint64_t expert, cam_real *du,
+                              cam_real *dv) {
+    const struct cam_peer *peer = cam_peer_of(ff);
+    const struct cam_peer_last *last = &peer->last;
+    size_t D = ff->config.width, n = ff->config.heads * ff->config.top_k;
+    memset(du, 0, D * sizeof *du);
+    memset(dv, 0, D * sizeof *dv);
+    for (size_t t = 0; t < last->n_tokens; t++) {
+        for (size_t i = t * peer->n_picks; i < t * peer->n_picks + n; i++) {
+            if (last->expert[i] == expert) {
+                cam_row_add(last->dh[i], last->x + t * D, D, du);
+                cam_row_add(last->ga[i], last->dy + t * D, D, dv);
+            }
+        }
+    }
+}
+
+struct row_step {
+    double lr, grad_scale, beta2;
+    double *correction; /* 1 - beta2^n for n < n_corrections; 1 beyond */
+    size_t n_corrections;
+};
+
+/* One row (u or v) by its gradient: a second moment for the whole row, as RMSProp and Adafactor
+ * keep for rows, with Adam's bias correction by the row's own count. */
+static void step_row(const struct row_step *step, const cam_real *gradient, size_t n,
+                     uint32_t updates, cam_real *second, cam_real *row) {
+    double square =
+        step->grad_scale * step->grad_scale * (double)cam_row_sum_squares(gradient, n) / (double)n;
+    if (!isfinite(square))
+        return;
+    double moment = step->beta2 * (double)*second + (1 - step->beta2) * square;
+    double correction = updates < step->n_corrections ? step->correction[updates] : 1;
+    double denominator = sqrt(moment / correction) + ROW_EPSILON;
+    double size = sqrt(square) / denominator;
+    double factor = step->lr * step->grad_scale / denominator;
+    if (size > ROW_CLIP)
+        factor *= ROW_CLIP / size;
+    *second = (cam_real)moment;
+    cam_row_add((cam_real)-factor, gradient, n, row);
+}
+
+struct update {
+    struct cam_peer *peer;
+    struct row_step step;
+    size_t n_token_blocks, n_ranges;
+    unsigned range_shift;
+    uint32_t *histogram;     /* (n_token_blocks, n_ranges), then where each begins */
+    uint32_t *range_start;   /* (n_ranges + 1) */
+    uint32_t *pick, *sorted; /* places of picks: by range; by expert */
+    struct update_scratch {
+        uint32_t *start; /* (experts of a range + 1) */
+        cam_real *du, *dv;
+        struct gather *gather;
+    } * scratch;
+};
+
+static void count_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct update *u = context;
+    const struct cam_peer *peer = u->peer;
+    size_t n = peer->ff.config.heads * peer->ff.config.top_k, M = peer->n_picks;
+    size_t t0 = i_block * GRADIENT_TOKENS, t1 = t0 + GRADIENT_TOKENS;
+    uint32_t *count = u->histogram + i_block * u->n_ranges;
+    memset(count, 0, u->n_ranges * sizeof *count);
+    for (size_t t = t0; t < t1 && t < peer->last.n_tokens; t++)
+        for (size_t i = t * M; i < t * M + n; i++)
+            count[peer->last.expert[i] >> u->range_shift]++;
+}
+
+static void scatter_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct update *u = context;
+    const struct cam_peer *peer = u->peer;
+    size_t n = peer->ff.config.heads * peer->ff.config.top_k, M = peer->n_picks;
+    size_t t0 = i_block * GRADIENT_TOKENS, t1 = t0 + GRADIENT_TOKENS;
+    uint32_t *start = u->histogram + i_block * u->n_ranges;
+    for (size_t t = t0; t < t1 && t < peer->last.n_tokens; t++)
+        for (size_t i = t * M; i < t * M + n; i++)
+            u->pick[start[peer->last.expert[i] >> u->range_shift]++] = (uint32_t)i;
+}
+
+/* Turns counts into starts: range by range, token block by token block. */
+static void place_ranges(struct update *u) {
+    uint32_t at = 0;
+    for (size_t r = 0; r < u->n_ranges; r++) {
+        u->range_start[r] = at;
+        for (size_t b = 0; b < u->n_token_blocks; b++) {
+            uint32_t n = u->histogram[b * u->n_ranges + r];
+            u->histogram[b * u->n_ranges + r] = at;
+            at += n;
+        }
+    }
+    u->range_start[u->n_ranges] = at;
+}
+
+static void update_expert(const struct update *u, uint64_t expert, const uint32_t *pick, size_t n,
+                          int frozen, const struct update_scratch *scratch) {
+    struct cam_peer *peer = u->peer;
+    const struct cam_peer_last *last = &peer->last;
+    struct cam_expert_usage *usage = cam_pool_usage(&peer->pool, expert);
+    usage->picks += (uint32_t)n;
+    for (size_t i = 0; i < n; i++)
+        usage->gate_mass += (float)last->gate[pick[i]];
+    if (frozen)
+        return;
+    size_t D = peer->ff.config.width;
+    cam_real *row = cam_pool_row(&peer->pool, expert);
+    struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
+    gather_sum(peer, pick, n, last->dh, last->x, scratch->gather, scratch->du);
+    gather_sum(peer, pick, n, last->ga, last->dy, scratch->gather, scratch->dv);
+    state->updates += state->updates < UINT32_MAX;
+    step_row(&u->step, scratch->du, D, state->updates, &state->second_u, row);
+    step_row(&u->step, scratch->dv, D, state->updates, &state->second_v, row + D);
+}
+
+static void update_range(void *context, size_t i_block, size_t i_worker) {
+    const struct update *u = context;
+    struct cam_peer *peer = u->peer;
+    const struct update_scratch *scratch = &u->scratch[i_worker];
+    uint64_t first = (uint64_t)i_block << u->range_shift, width = (uint64_t)1 << u->range_shift;
+    uint32_t from = u->range_start[i_block], to = u->range_start[i_block + 1];
+    uint32_t *start = scratch->start;
+    memset(start, 0, (size_t)(width + 1) * sizeof *start);
+    for (uint32_t i = from; i < to; i++)
+        start[peer->last.expert[u->pick[i]] - first + 1]++;
+    for (uint64_t e = 0; e < width; e++)
+        start[e + 1] += start[e];
+    for (uint32_t i = from; i < to; i++)
+        u->sorted[from + start[peer->last.expert[u->pick[i]] - first]++] = u->pick[i];
+    /* Now start[e] is where e ends and e + 1 begins. */
+    uint32_t begin = 0;
+    uint32_t g = peer->pool.n_experts > first ? cam_peer_generation_of(&peer->ff, first) : 0;
+    for (uint64_t e = 0; e < width; e++) {
+        uint32_t n = start[e] - begin;
+        if (n) {
+            while (first + e >= peer->generation[g].first_expert + peer->generation[g].n_experts)
+                g++;
+            update_expert(u, first + e, u->sorted + from + begin, n,
+                          peer->generation[g].frozen_experts != 0, scratch);
+        }
+        begin = start[e];
+    }
+}
+
+/* 1 - beta2^n until it is one. */
+static void correction_table(struct row_step *step, struct cam_arena *arena) {
+    double decay = step->beta2 > 0 && step->beta2 < 1 ? log(step->beta2) : -40;
+    step->n_corrections = (size_t)(-40 / decay) + 2;
+    if (step->n_corrections > 100000)
+        step->n_corrections = 100000;
+    step->correction = cam_arena_alloc(arena, step->n_corrections * sizeof(double));
+    double power = 1;
+    for (size_t n = 0; n < step->n_corrections; n++, power *= step->beta2)
+        step->correction[n] = n ? 1 - power : 1;
+}
+
+void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
+                     const struct cam_update *update) {
+    struct cam_peer *peer = cam_peer_of(ff);
+    struct cam_arena *arena = pass->arena;
+    if (!peer->last.differentiated)
+        return;
+    size_t n_picks = peer->last.n_tokens * peer->n_picks, D = ff->config.width;
+    struct update u = {.peer = peer,
+                       .step = {.lr = update->lr * ff->config.pool_lr_scale,
+                                .grad_scale = update->grad_scale,
+                                .beta2 = update->beta2}};
+    while (((peer->pool.n_experts - 1) >> u.range_shift) >= MAX_RANGES)
+        u.range_shift++;
+    u.n_ranges = (size_t)((peer->pool.n_experts - 1) >> u.range_shift) + 1;
+    u.n_token_blocks = (peer->last.n_tokens + GRADIENT_TOKENS - 1) / GRADIENT_TOKENS;
+    correction_table(&u.step, arena);
+    u.histogram = cam_arena_alloc(arena, u.n_token_blocks * u.n_ranges * sizeof(uint32_t));
+    u.range_start = cam_arena_alloc(arena, (u.n_ranges + 1) * sizeof(uint32_t));
+    u.pick = cam_arena_alloc(arena, n_picks * sizeof(uint32_t));
+    u.sorted = cam_arena_alloc(arena, n_picks * sizeof(uint32_t));
+    size_t n_workers = (size_t)cam_threads_count(pass->threads);
+    u.scratch = cam_arena_alloc(arena, n_workers * sizeof *u.scratch);
+    for (size_t i = 0; i < n_workers; i++) {
+        u.scratch[i].start =
+            cam_arena_alloc(arena, (((size_t)1 << u.range_shift) + 1) * sizeof(uint32_t));
+        u.scratch[i].du = cam_arena_alloc(arena, D * sizeof(cam_real));
+        u.scratch[i].dv = cam_arena_alloc(arena, D * sizeof(cam_real));
+        u.scratch[i].gather = cam_arena_alloc(arena, sizeof(struct gather));
+    }
+    cam_threads_run(pass->threads, u.n_token_blocks, count_block, &u);
+    place_ranges(&u);
+    cam_threads_run(pass->threads, u.n_token_blocks, scatter_block, &u);
+    cam_threads_run(pass->threads, u.n_ranges, update_range, &u);
+    cam_peer_measure_opening(peer);
+    peer->last.differentiated = 0;
+}

@@ -1,0 +1,151 @@
+#include "model/pool.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static size_t chunk_bytes(const struct cam_pool *pool) {
+    size_t n_bytes = CAM_POOL_CHUNK * 2 * pool->width * sizeof(cam_real);
+    return (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+}
+
+enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer, size_t width,
+                              uint64_t capacity) {
+    size_t n = (size_t)((capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
+    *pool =
+        (struct cam_pool){.seed = seed, .i_layer = i_layer, .width = width, .capacity = capacity};
+    pool->rows = calloc(n, sizeof *pool->rows);
+    pool->state = calloc(n, sizeof *pool->state);
+    pool->usage = calloc(n, sizeof *pool->usage);
+    if (!pool->rows || !pool->state || !pool->usage) {
+        cam_pool_release(pool);
+        return cam_fail(CAM_ERR_OS, "out of memory for the table of %zu expert chunks", n);
+    }
+    return CAM_OK;
+}
+
+static void chunk_release(struct cam_pool *pool, size_t i) {
+    free(pool->rows[i]);
+    free(pool->state[i]);
+    free(pool->usage[i]);
+    pool->rows[i] = NULL;
+    pool->state[i] = NULL;
+    pool->usage[i] = NULL;
+}
+
+void cam_pool_release(struct cam_pool *pool) {
+    for (size_t i = 0; i < pool->n_chunks; i++)
+        chunk_release(pool, i);
+    free(pool->rows);
+    free(pool->state);
+    free(pool->usage);
+    *pool = (struct cam_pool){0};
+}
+
+static enum cam_status chunk_add(struct cam_pool *pool) {
+    size_t i = pool->n_chunks, n_bytes = chunk_bytes(pool);
+    pool->rows[i] = aligned_alloc(HUGE_PAGE, n_bytes);
+    pool->state[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->state);
+    pool->usage[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->usage);
+    if (!pool->rows[i] || !pool->state[i] || !pool->usage[i]) {
+        chunk_release(pool, i);
+        return cam_fail(CAM_ERR_OS, "out of memory for experts %zu to %zu (%zu bytes)",
+                        i << CAM_POOL_CHUNK_SHIFT, (i + 1) << CAM_POOL_CHUNK_SHIFT, n_bytes);
+    }
+    /* Rows are read at random: with 4 KiB pages every one costs a walk of the page table.  Only
+     * advice, so refusal does not matter. */
+    (void)madvise(pool->rows[i], n_bytes, MADV_HUGEPAGE);
+    pool->n_chunks++;
+    return CAM_OK;
+}
+
+enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts, enum cam_pool_fill fill) {
+    if (n_experts > pool->capacity || n_experts < pool->n_experts)
+        return cam_fail(CAM_ERR_CONFIG, "a pool of %llu experts cannot become %llu (limit %llu)",
+                        (unsigned long long)pool->n_experts, (unsigned long long)n_experts,
+                        (unsigned long long)pool->capacity);
+    size_t before = pool->n_chunks;
+    while (pool->n_chunks << CAM_POOL_CHUNK_SHIFT < n_experts) {
+        enum cam_status status = chunk_add(pool);
+        if (status != CAM_OK) {
+            while (pool->n_chunks > before)
+                chunk_release(pool, --pool->n_chunks);
+            return status;
+        }
+    }
+    for (uint64_t e = pool->n_experts; e < n_experts; e++)
+        cam_pool_reset_expert(pool, e, 0, fill);
+    pool->n_experts = n_experts;
+    return CAM_OK;
+}
+
+/* Four normals a counter: the counter is (expert, quarter of the record), the slot names layer and
+ * incarnation. */
+static void fill_normal(const struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
+                        size_t from, size_t to, cam_real *row) {
+    const double scale = 1.0 / sqrt((double)pool->width);
+    uint32_t slot = (uint32_t)pool->i_layer << 24 ^ incarnation;
+    for (size_t i = from; i < to; i += 4) {
+        float normal[4];
+        uint64_t step = expert | (uint64_t)(i / 4) << 40;
+        cam_random_normal4(cam_random_at(pool->seed, CAM_PURPOSE_INIT_EXPERT, step, slot), normal);
+        for (size_t k = 0; k < 4; k++)
+            row[i + k] = (cam_real)(normal[k] * scale);
+    }
+}
+
+void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
+                           enum cam_pool_fill fill) {
+    cam_real *row = cam_pool_row(pool, expert);
+    size_t n_drawn = fill == CAM_POOL_EMPTY         ? 0
+                     : fill == CAM_POOL_ZERO_OUTPUT ? pool->width
+                                                    : 2 * pool->width;
+    fill_normal(pool, expert, incarnation, 0, n_drawn, row);
+    memset(row + n_drawn, 0, (2 * pool->width - n_drawn) * sizeof *row);
+    *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
+    *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
+}
+
+static enum cam_status visit_part(struct cam_pool *pool, const char *prefix, const char *part,
+                                  void **chunks, size_t expert_bytes, cam_state_visitor *visit,
+                                  void *context) {
+    for (size_t i = 0; i < pool->n_chunks; i++) {
+        char name[96];
+        uint64_t left = pool->n_experts - ((uint64_t)i << CAM_POOL_CHUNK_SHIFT);
+        size_t n = left < CAM_POOL_CHUNK ? (size_t)left : CAM_POOL_CHUNK;
+        snprintf(name, sizeof name, "%s.%s.%zu", prefix, part, i);
+        CAM_TRY(visit(context, name, chunks[i], n * expert_bytes));
+    }
+    return CAM_OK;
+}
+
+enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_state_visitor *visit,
+                               void *context) {
+    CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows,
+                       2 * pool->width * sizeof(cam_real), visit, context));
+    CAM_TRY(visit_part(pool, prefix, "optimiser", (void **)pool->state, sizeof **pool->state, visit,
+                       context));
+    return visit_part(pool, prefix, "usage", (void **)pool->usage, sizeof **pool->usage, visit,
+                      context);
+}
+
+uint64_t cam_square_root(uint64_t x) {
+    uint64_t root = (uint64_t)sqrt((double)x);
+    while (root * root > x)
+        root--;
+    while ((root + 1) * (root + 1) <= x)
+        root++;
+    return root;
+}
+
+void cam_pair_of_expert(uint64_t expert, uint64_t *i, uint64_t *j) {
+    uint64_t shell = cam_square_root(expert), rest = expert - shell * shell;
+    *i = rest < shell ? rest : shell;
+    *j = rest < shell ? shell : rest - shell;
+}

@@ -1,0 +1,94 @@
+/* pool.h - where experts live: one record an expert, u then v, never moved once appended.
+ *
+ * An expert is (layer, id, incarnation).  Its record is 2 * width reals; beside it the pool keeps
+ * the optimiser's state of the row and the usage counted since the last reset.  Records lie in
+ * chunks of CAM_POOL_CHUNK experts (huge pages where the system grants them), so growing appends
+ * and an id is a stable address.
+ *
+ * The shell numbering of product keys: expert (i, j) of S x S has the id below, so growing S
+ * appends ids and renumbers nobody (Szudzik 2006). */
+#ifndef CAM_MODEL_POOL_H
+#define CAM_MODEL_POOL_H
+
+#include "base/status.h"
+#include "math/real.h"
+#include "model/ff.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CAM_POOL_CHUNK_SHIFT 12
+#define CAM_POOL_CHUNK       ((uint64_t)1 << CAM_POOL_CHUNK_SHIFT) /* experts */
+#define CAM_MAX_SUBKEYS      65535                                 /* a pair fits in 32 bits */
+
+/* What the optimiser and the history keep of one expert. */
+struct cam_expert_state {
+    cam_real second_u, second_v; /* running mean square of the gradient of u, of v */
+    uint32_t updates;            /* since birth of this incarnation */
+    uint32_t incarnation;
+};
+
+/* Since the last reset, over training passes. */
+struct cam_expert_usage {
+    uint32_t picks;
+    float gate_mass; /* sum of gates */
+};
+
+struct cam_pool {
+    uint64_t seed;
+    size_t i_layer, width;
+    uint64_t n_experts, capacity;
+    size_t n_chunks;
+    cam_real **rows; /* owned, as the next two: a pointer a chunk */
+    struct cam_expert_state **state;
+    struct cam_expert_usage **usage;
+};
+
+/* CAPACITY: experts the pool may ever hold (only the chunk table is allocated for them). */
+CAM_MUST_USE enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer,
+                                           size_t width, uint64_t capacity);
+void cam_pool_release(struct cam_pool *pool); /* accepts a zeroed one */
+
+enum cam_pool_fill {
+    CAM_POOL_RANDOM,      /* u and v drawn */
+    CAM_POOL_ZERO_OUTPUT, /* u drawn, v = 0: adds nothing until it learns */
+    CAM_POOL_EMPTY        /* all zero: about to be loaded */
+};
+
+/* Appends experts up to N_EXPERTS in all; on failure the pool is as before. */
+CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts,
+                                           enum cam_pool_fill fill);
+
+/* (Re)initialises one expert: u ~ N(0, 1/width), v likewise or zero; a function of (seed, layer,
+ * id, incarnation) alone.  Its optimiser state and usage start anew. */
+void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
+                           enum cam_pool_fill fill);
+
+/* Visits rows, optimiser state and usage, chunk by chunk; names begin with PREFIX. */
+CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix,
+                                            cam_state_visitor *visit, void *context);
+
+static inline cam_real *cam_pool_row(const struct cam_pool *pool, uint64_t expert) {
+    return pool->rows[expert >> CAM_POOL_CHUNK_SHIFT] +
+           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * 2 * pool->width;
+}
+
+static inline struct cam_expert_state *cam_pool_state(const struct cam_pool *pool,
+                                                      uint64_t expert) {
+    return pool->state[expert >> CAM_POOL_CHUNK_SHIFT] + (expert & (CAM_POOL_CHUNK - 1));
+}
+
+static inline struct cam_expert_usage *cam_pool_usage(const struct cam_pool *pool,
+                                                      uint64_t expert) {
+    return pool->usage[expert >> CAM_POOL_CHUNK_SHIFT] + (expert & (CAM_POOL_CHUNK - 1));
+}
+
+/* Shell numbering; i, j <= CAM_MAX_SUBKEYS. */
+static inline uint64_t cam_expert_of_pair(uint64_t i, uint64_t j) {
+    return i >= j ? i * i + i + j : j * j + i;
+}
+/* floor(sqrt(x)), the shell of an expert. */
+uint64_t cam_square_root(uint64_t x);
+void cam_pair_of_expert(uint64_t expert, uint64_t *i, uint64_t *j);
+
+#endif
