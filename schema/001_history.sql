@@ -22,7 +22,8 @@ CREATE TABLE feeds (
     url TEXT NOT NULL,
     name TEXT NOT NULL DEFAULT '',
     format TEXT NOT NULL DEFAULT '',
-    interval_seconds INTEGER NOT NULL,
+    url_display TEXT NOT NULL,             -- credentials masked, control characters replaced
+    interval_s INTEGER NOT NULL,
     position INTEGER NOT NULL,             -- journal row that added it
     removed INTEGER,                       -- journal row that removed it
     -- clock columns: what HTTP said
@@ -48,7 +49,8 @@ CREATE TABLE documents (
     feed INTEGER REFERENCES feeds (feed),
     source TEXT NOT NULL,
     guid TEXT, url TEXT, title TEXT, author TEXT, published TEXT, updated TEXT, language TEXT,
-    domain TEXT NOT NULL,
+    title_display TEXT, author_display TEXT, url_display TEXT, -- control characters replaced
+    domain TEXT NOT NULL,                  -- control characters replaced
     content_hash TEXT NOT NULL,            -- XXH3-128 of the cleaned text
     bytes INTEGER NOT NULL,
     replaced INTEGER NOT NULL DEFAULT 0,   -- invalid bytes replaced while cleaning
@@ -57,7 +59,7 @@ CREATE TABLE documents (
     probe INTEGER REFERENCES probes (probe),
     revises INTEGER REFERENCES documents (document)
 ) STRICT;
-CREATE UNIQUE INDEX documents_hash ON documents (content_hash);
+CREATE INDEX documents_hash ON documents (content_hash);
 CREATE INDEX documents_guid ON documents (feed, guid) WHERE guid IS NOT NULL;
 CREATE INDEX documents_domain ON documents (domain, document);
 CREATE INDEX documents_probe ON documents (probe, document) WHERE probe IS NOT NULL;
@@ -94,7 +96,8 @@ CREATE TABLE trainer (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     lineage INTEGER NOT NULL REFERENCES lineages (lineage),
     moment INTEGER NOT NULL, step INTEGER NOT NULL,
-    position INTEGER NOT NULL, "offset" INTEGER NOT NULL
+    position INTEGER NOT NULL, "offset" INTEGER NOT NULL,
+    documents INTEGER NOT NULL, tokens INTEGER NOT NULL -- trained so far
 ) STRICT;
 
 -- What the trainer wrote down.  Every table from here to `snapshots` is (lineage, moment, ...).
@@ -108,10 +111,12 @@ CREATE TABLE steps (
 CREATE TABLE trained (
     lineage INTEGER NOT NULL, moment INTEGER NOT NULL,
     document INTEGER NOT NULL REFERENCES documents (document),
+    rank INTEGER NOT NULL,                 -- n-th document trained in the living history
     first_step INTEGER NOT NULL, last_step INTEGER NOT NULL,
     tokens INTEGER NOT NULL, bytes INTEGER NOT NULL, nll REAL,
     PRIMARY KEY (lineage, moment, document)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX trained_rank ON trained (rank);
 CREATE INDEX trained_document ON trained (document, lineage, moment);
 -- A document that is not to be trained on when met at a position up to `position`.
 CREATE TABLE holds (
@@ -144,6 +149,7 @@ CREATE TABLE generation_states (
     state TEXT NOT NULL CHECK (state IN ('born', 'opening', 'opened', 'frozen')),
     subkeys_from INTEGER NOT NULL, subkeys_to INTEGER NOT NULL,
     first_expert INTEGER NOT NULL, n_experts INTEGER NOT NULL,
+    documents INTEGER NOT NULL,            -- trained when it happened
     reason TEXT NOT NULL, decision INTEGER, hash TEXT,
     PRIMARY KEY (lineage, moment, layer, generation, state)
 ) STRICT, WITHOUT ROWID;
@@ -200,7 +206,8 @@ CREATE TABLE schedules (
 CREATE TABLE snapshots (
     id TEXT PRIMARY KEY, parent TEXT, kind TEXT NOT NULL CHECK (kind IN ('checkpoint', 'snapshot')),
     tag TEXT, lineage INTEGER NOT NULL, moment INTEGER NOT NULL, step INTEGER NOT NULL,
-    position INTEGER NOT NULL, "offset" INTEGER NOT NULL, documents INTEGER NOT NULL,
+    position INTEGER NOT NULL, "offset" INTEGER NOT NULL,
+    documents INTEGER NOT NULL, tokens INTEGER NOT NULL, -- trained so far
     model_hash TEXT NOT NULL, bytes_total INTEGER NOT NULL,
     bytes_unique INTEGER NOT NULL, bytes_shared INTEGER NOT NULL, -- clock: depend on what was saved
     number INTEGER NOT NULL,               -- order of saving

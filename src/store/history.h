@@ -70,8 +70,10 @@ struct cam_generation_change {
 };
 
 struct cam_step_commit {
-    int64_t step;             /* previous step + 1 */
-    int64_t position, offset; /* cursor: journal position, tokens or bytes into that document */
+    int64_t step; /* previous step + 1 */
+    /* The cursor: every journal row up to `position` is consumed, and `offset` units of the next
+     * item (what cam_journal_read gives for AFTER = position). */
+    int64_t position, offset;
     int64_t new_tokens, new_bytes, replay_tokens;
     double nll_new, nll_replay; /* sums in nats; NaN: none */
     double grad_norm, learning_rate;
@@ -123,9 +125,9 @@ CAM_MUST_USE enum cam_status cam_history_commit_step(struct cam_database *databa
 
 /* ---- what happens between steps; one moment each -------------------------------------------- */
 
-CAM_MUST_USE enum cam_status cam_history_generations(struct cam_database *database, int64_t step,
-                                                     const struct cam_generation_change *generations,
-                                                     size_t n_generations);
+CAM_MUST_USE enum cam_status
+cam_history_generations(struct cam_database *database, int64_t step,
+                        const struct cam_generation_change *generations, size_t n_generations);
 /* What came of a decision: "done", "refused: at the cap", ... */
 CAM_MUST_USE enum cam_status cam_history_outcome(struct cam_database *database, int64_t decision,
                                                  const char *outcome);

@@ -1,0 +1,306 @@
+-- views.sql - the public query surface: v1_ views never lose or change a column once released.
+-- living_ views are internal: rows of the living chain of lineages.  Re-created at every migration and
+-- whenever this file changes.  Columns are described in README.md; a golden test holds them fixed.
+
+CREATE VIEW living_steps AS SELECT h.* FROM lineage_spans AS s
+    JOIN steps AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_trained AS SELECT h.* FROM lineage_spans AS s
+    JOIN trained AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_holds AS SELECT h.* FROM lineage_spans AS s
+    JOIN holds AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_provenance AS SELECT h.* FROM lineage_spans AS s
+    JOIN provenance AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_usage AS SELECT h.* FROM lineage_spans AS s
+    JOIN usage AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_generation_states AS SELECT h.* FROM lineage_spans AS s
+    JOIN generation_states AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_evaluations AS SELECT h.* FROM lineage_spans AS s
+    JOIN evaluations AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_decisions AS SELECT h.* FROM lineage_spans AS s
+    JOIN decisions AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_outcomes AS SELECT h.* FROM lineage_spans AS s
+    JOIN decision_outcomes AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_controls AS SELECT h.* FROM lineage_spans AS s
+    JOIN controls AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_setting_values AS SELECT h.* FROM lineage_spans AS s
+    JOIN setting_values AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+
+-- One state a document: trained, held_out, quarantined, set_aside or pending.
+CREATE VIEW living_states AS
+SELECT document,
+    CASE WHEN is_trained THEN 'trained'
+         WHEN admission = 'held_out' THEN 'held_out'
+         WHEN dropped > released THEN 'set_aside'
+         WHEN held >= released AND held > 0 THEN
+             (SELECT h.state FROM living_holds AS h
+              WHERE h.document = x.document ORDER BY h.position DESC, h.moment DESC LIMIT 1)
+         WHEN admission = 'quarantined' AND released = 0 THEN 'quarantined'
+         ELSE 'pending' END AS state,
+    CASE WHEN is_trained OR admission = 'held_out' THEN NULL
+         WHEN dropped > released THEN
+             (SELECT json_extract(j.body, '$.reason') FROM journal AS j WHERE j.position = dropped)
+         WHEN held >= released AND held > 0 THEN
+             (SELECT h.reason FROM living_holds AS h
+              WHERE h.document = x.document ORDER BY h.position DESC, h.moment DESC LIMIT 1)
+         WHEN admission = 'quarantined' AND released = 0 THEN reason
+         ELSE NULL END AS reason
+FROM (SELECT d.document, d.admission, d.reason,
+          EXISTS (SELECT 1 FROM living_trained AS t WHERE t.document = d.document) AS is_trained,
+          coalesce((SELECT max(j.position) FROM journal AS j
+                    WHERE j.document = d.document AND j.kind = 'release'), 0) AS released,
+          coalesce((SELECT max(j.position) FROM journal AS j
+                    WHERE j.document = d.document AND j.kind = 'drop'), 0) AS dropped,
+          coalesce((SELECT max(h.position) FROM living_holds AS h
+                    WHERE h.document = d.document), 0) AS held
+      FROM documents AS d) AS x;
+
+CREATE VIEW living_settings AS
+SELECT k.key,
+    coalesce(CASE WHEN k.scope = 'now' THEN
+                 (SELECT j.value FROM journal AS j WHERE j.kind = 'setting' AND j.name = k.key
+                  ORDER BY j.position DESC LIMIT 1) END,
+             (SELECT v.value FROM living_setting_values AS v WHERE v.key = k.key
+              ORDER BY v.moment DESC LIMIT 1),
+             k.default_value) AS value,
+    coalesce(CASE WHEN k.scope = 'now' THEN
+                 (SELECT max(j.position) FROM journal AS j
+                  WHERE j.kind = 'setting' AND j.name = k.key) END,
+             (SELECT v.position FROM living_setting_values AS v WHERE v.key = k.key
+              ORDER BY v.moment DESC LIMIT 1),
+             0) AS position
+FROM setting_keys AS k;
+
+CREATE VIEW v1_documents AS
+SELECT d.document, d.feed, d.source, d.guid, d.url, d.url_display, d.title, d.title_display,
+    d.author, d.author_display, d.published, d.updated, d.language, d.domain, d.bytes,
+    d.content_hash, d.admission, s.state, s.reason, d.probe, d.revises, d.replaced,
+    t.rank AS trained_rank, t.lineage, t.first_step, t.last_step, t.tokens,
+    t.bytes AS trained_bytes, t.nll,
+    round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte,
+    j.journalled_at
+FROM documents AS d
+    JOIN journal AS j ON j.position = d.document
+    JOIN living_states AS s ON s.document = d.document
+    LEFT JOIN living_trained AS t ON t.document = d.document;
+
+-- The trained documents alone, cheap to read by rank: what policies look at.
+CREATE VIEW v1_trained AS
+SELECT t.rank AS trained_rank, t.document, d.domain, d.source, d.feed, t.lineage, t.first_step,
+    t.last_step, t.tokens, t.bytes, t.nll,
+    round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte
+FROM living_trained AS t JOIN documents AS d ON d.document = t.document;
+
+CREATE VIEW v1_journal AS
+SELECT j.position, j.kind, coalesce(j.document, d.document) AS document, j.name, j.value,
+    json_extract(j.body, '$.reason') AS reason, j.body, c.step AS done_step, c.outcome,
+    j.journalled_at
+FROM journal AS j
+    LEFT JOIN documents AS d ON d.document = j.position
+    LEFT JOIN living_controls AS c ON c.position = j.position;
+
+CREATE VIEW v1_feeds AS
+SELECT f.feed, f.name, f.url_display AS url, f.format, f.interval_s,
+    CASE WHEN f.removed IS NOT NULL THEN 'removed' WHEN f.gone THEN 'gone' ELSE 'active' END
+        AS state,
+    f.position, f.removed,
+    (SELECT count(*) FROM documents AS d WHERE d.feed = f.feed) AS documents,
+    (SELECT count(*) FROM documents AS d WHERE d.feed = f.feed AND d.revises IS NOT NULL)
+        AS revisions,
+    (SELECT count(*) FROM documents AS d WHERE d.feed = f.feed AND d.admission = 'held_out')
+        AS held_out,
+    (SELECT count(*) FROM documents AS d JOIN living_trained AS t ON t.document = d.document
+     WHERE d.feed = f.feed) AS trained,
+    f.duplicates, f.rejected, f.polls, f.failures, f.http_status, f.error, f.bytes_fetched,
+    f.etag, f.last_modified, f.polled_at,
+    CASE WHEN f.next_poll_at_ms > 0
+         THEN strftime('%Y-%m-%dT%H:%M:%SZ', f.next_poll_at_ms / 1000, 'unixepoch') END
+        AS next_poll_at
+FROM feeds AS f;
+
+CREATE VIEW v1_steps AS
+SELECT h.step, h.lineage, h.position, h."offset", h.new_tokens, h.new_bytes, h.replay_tokens,
+    h.nll_new, h.nll_replay,
+    round(h.nll_new / (nullif(h.new_bytes, 0) * 0.6931471805599453), 6) AS bits_per_byte,
+    h.grad_norm, h.learning_rate, h.step_seconds,
+    round((h.new_tokens + h.replay_tokens) / nullif(h.step_seconds, 0), 1) AS tokens_per_s
+FROM living_steps AS h;
+
+CREATE VIEW v1_generations AS
+SELECT b.layer, b.generation, b.lineage, b.subkeys_from, b.subkeys_to, b.first_expert, b.n_experts,
+    (SELECT x.state FROM living_generation_states AS x
+     WHERE x.layer = b.layer AND x.generation = b.generation
+     ORDER BY x.moment DESC, CASE x.state WHEN 'born' THEN 0 WHEN 'opening' THEN 1
+                                          WHEN 'opened' THEN 2 ELSE 3 END DESC LIMIT 1) AS state,
+    b.step AS born_step, b.documents AS born_documents,
+    (SELECT min(x.step) FROM living_generation_states AS x
+     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'opening')
+        AS opening_step,
+    (SELECT min(x.step) FROM living_generation_states AS x
+     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'opened')
+        AS opened_step,
+    (SELECT min(x.step) FROM living_generation_states AS x
+     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'frozen')
+        AS frozen_step,
+    b.reason, nullif(b.decision, 0) AS decision,
+    (SELECT x.hash FROM living_generation_states AS x
+     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'frozen'
+     ORDER BY x.moment DESC LIMIT 1) AS frozen_hash
+FROM living_generation_states AS b WHERE b.state = 'born';
+
+CREATE VIEW v1_expert_usage AS
+SELECT u.step, u.lineage, u.layer, u.generation, u.window_steps, u.picks, u.gate_mass,
+    u.used_experts, u.n_experts,
+    round(CAST(u.used_experts AS REAL) / nullif(u.n_experts, 0), 6) AS used_share,
+    u.unevenness, u.hub_share
+FROM living_usage AS u;
+
+CREATE VIEW v1_provenance AS
+SELECT p.document, p.layer, p.expert, p.incarnation, p.generation, p.weight, p.lineage,
+    d.domain, d.title_display
+FROM living_provenance AS p JOIN documents AS d ON d.document = p.document;
+
+-- Experts that provenance knows: which documents taught each.
+CREATE VIEW v1_experts AS
+SELECT p.layer, p.expert, p.incarnation, p.generation, count(*) AS documents,
+    round(sum(p.weight), 6) AS weight, min(p.document) AS first_document,
+    max(p.document) AS last_document
+FROM living_provenance AS p GROUP BY p.layer, p.expert, p.incarnation, p.generation;
+
+CREATE VIEW v1_probes AS
+SELECT p.probe, p.name, p.kind,
+    (SELECT count(*) FROM documents AS d WHERE d.probe = p.probe) AS documents,
+    (SELECT coalesce(sum(d.bytes), 0) FROM documents AS d WHERE d.probe = p.probe) AS bytes,
+    p.contaminated,
+    (SELECT count(*) FROM probe_refusals AS r JOIN documents AS d ON d.document = r.document
+     WHERE d.probe = p.probe) AS refused
+FROM probes AS p;
+
+CREATE VIEW v1_evaluations AS
+SELECT e.evaluation, e.lineage, e.step, e.position, e.documents, e.reason, s.probe,
+    p.name AS domain, p.kind AS probe_kind, s.nll, s.bytes, s.tokens,
+    round(s.nll / (nullif(s.bytes, 0) * 0.6931471805599453), 6) AS bits_per_byte,
+    e.evaluated_at
+FROM living_evaluations AS e
+    JOIN scores AS s ON s.lineage = e.lineage AND s.moment = e.moment
+    JOIN probes AS p ON p.probe = s.probe;
+
+-- A domain comes as a block when its trained documents follow each other without a gap.
+CREATE VIEW v1_blocks AS
+SELECT row_number() OVER (ORDER BY first_rank) AS stage, domain, documents, first_rank, last_rank,
+    last_rank - first_rank + 1 = documents AS is_block
+FROM (SELECT d.domain, count(*) AS documents, min(t.rank) AS first_rank, max(t.rank) AS last_rank
+      FROM living_trained AS t JOIN documents AS d ON d.document = t.document GROUP BY d.domain);
+
+-- Scores over time.  Losses: a positive forgetting, like a positive BWT, means the score got worse.
+-- best: lowest score up to this evaluation; learned: score at the first evaluation once the last
+-- document of the domain so far was trained (NULL before that, and for interleaved domains).
+CREATE VIEW v1_forgetting AS
+SELECT evaluation, step, documents, domain, bits_per_byte, best,
+    round(bits_per_byte - best, 6) AS forgetting, learned,
+    CASE WHEN learned IS NOT NULL THEN round(bits_per_byte - learned, 6) END AS since_learned
+FROM (SELECT e.evaluation, e.step, e.documents, e.domain, e.bits_per_byte,
+          min(e.bits_per_byte) OVER (PARTITION BY e.probe ORDER BY e.evaluation
+                                     ROWS UNBOUNDED PRECEDING) AS best,
+          CASE WHEN b.is_block AND e.documents >= b.last_rank THEN
+              (SELECT f.bits_per_byte FROM v1_evaluations AS f
+               WHERE f.probe = e.probe AND f.documents >= b.last_rank
+               ORDER BY f.evaluation LIMIT 1) END AS learned
+      FROM v1_evaluations AS e
+          LEFT JOIN v1_blocks AS b ON b.domain = e.domain AND e.probe_kind = 'domain');
+
+-- R: score of every probe at the end of every stage (the first evaluation once its last document was
+-- trained and before the next stage's last).  Stage 0 is the evaluation before any document.
+CREATE VIEW v1_matrix AS
+WITH stages AS (
+    SELECT 0 AS stage, NULL AS stage_domain,
+        (SELECT min(e.evaluation) FROM living_evaluations AS e WHERE e.documents = 0) AS evaluation
+    UNION ALL
+    SELECT b.stage, b.domain,
+        (SELECT min(e.evaluation) FROM living_evaluations AS e
+         WHERE e.documents >= b.last_rank
+             AND e.documents < coalesce((SELECT n.last_rank FROM v1_blocks AS n
+                                         WHERE n.stage = b.stage + 1), 9223372036854775807))
+    FROM v1_blocks AS b)
+SELECT s.stage, s.stage_domain, e.evaluation, e.domain, b.stage AS domain_stage, e.bits_per_byte
+FROM stages AS s
+    JOIN v1_evaluations AS e ON e.evaluation = s.evaluation
+    LEFT JOIN v1_blocks AS b ON b.domain = e.domain AND e.probe_kind = 'domain';
+
+-- One row.  bwt: mean over earlier domains of (score after the last stage - score after their own);
+-- positive is forgetting.  fwt: mean of (score before their own stage - score before any document);
+-- negative is transfer.  Both NULL unless every trained domain came as one block.
+CREATE VIEW v1_summary AS
+WITH shape AS (
+    SELECT count(*) AS stages, coalesce(min(is_block), 0) AS all_blocks FROM v1_blocks),
+latest AS (
+    SELECT max(evaluation) AS evaluation FROM living_evaluations)
+SELECT shape.stages AS domains, latest.evaluation,
+    (SELECT round(avg(f.bits_per_byte), 6) FROM v1_forgetting AS f
+     WHERE f.evaluation = latest.evaluation) AS bits_per_byte,
+    (SELECT round(avg(f.forgetting), 6) FROM v1_forgetting AS f
+     WHERE f.evaluation = latest.evaluation) AS forgetting,
+    CASE WHEN shape.all_blocks THEN
+        (SELECT round(avg(z.bits_per_byte - o.bits_per_byte), 6)
+         FROM v1_matrix AS z
+             JOIN v1_matrix AS o ON o.domain = z.domain AND o.stage = o.domain_stage
+         WHERE z.stage = shape.stages AND z.domain_stage < shape.stages) END AS bwt,
+    CASE WHEN shape.all_blocks THEN
+        (SELECT round(avg(q.bits_per_byte - z.bits_per_byte), 6)
+         FROM v1_matrix AS q
+             JOIN v1_matrix AS z ON z.domain = q.domain AND z.stage = 0
+         WHERE q.stage = q.domain_stage - 1 AND q.domain_stage > 1) END AS fwt
+FROM shape, latest;
+
+CREATE VIEW v1_policies AS
+SELECT v.moment AS use, p.name, p.hash, v.position,
+    coalesce((SELECT c.step FROM living_controls AS c WHERE c.position = v.position), 0) AS step,
+    v.moment = (SELECT max(x.moment) FROM living_setting_values AS x
+                WHERE x.key = 'policy_hash') AS in_force,
+    p.text
+FROM living_setting_values AS v JOIN policies AS p ON p.hash = v.value
+WHERE v.key = 'policy_hash';
+
+CREATE VIEW v1_decisions AS
+SELECT d.decision, d.lineage, d.step, d.kind, d.layer, d.amount, d.reason, d.evidence, d.origin,
+    (SELECT o.outcome FROM living_outcomes AS o WHERE o.decision = d.decision
+     ORDER BY o.moment DESC LIMIT 1) AS outcome
+FROM living_decisions AS d;
+
+CREATE VIEW v1_schedules AS
+SELECT s.schedule, s.spec, s.action, s.every_documents, s.position, s.removed,
+    (SELECT count(*) FROM living_decisions AS d WHERE d.origin = 'schedule ' || s.schedule)
+        AS decisions,
+    (SELECT count(*) FROM journal AS j WHERE j.kind = s.action
+         AND json_extract(j.body, '$.reason') = 'schedule ' || s.schedule) AS journalled,
+    strftime('%Y-%m-%dT%H:%M:%SZ', s.last_due_at_ms / 1000, 'unixepoch') AS last_due_at
+FROM schedules AS s;
+
+CREATE VIEW v1_events AS
+SELECT event, level, kind, message, body, lineage, step, happened_at FROM events;
+
+CREATE VIEW v1_snapshots AS
+SELECT s.id, s.parent, s.tag, s.lineage, s.step, s.position, s.documents, s.tokens, s.model_hash,
+    EXISTS (SELECT 1 FROM lineage_spans AS l
+            WHERE l.lineage = s.lineage AND s.moment <= l.moment_to) AS living,
+    s.bytes_total, s.bytes_unique, s.bytes_shared, s.saved_at
+FROM snapshots AS s WHERE s.kind = 'snapshot';
+
+CREATE VIEW v1_lineages AS
+SELECT l.lineage, l.parent, l.fork_step, l.fork_position, l.snapshot, l.mode, l.reason, l.position,
+    s.lineage IS NOT NULL AS living,
+    l.lineage = (SELECT t.lineage FROM trainer AS t) AS current,
+    (SELECT max(h.step) FROM steps AS h WHERE h.lineage = l.lineage) AS last_step,
+    l.opened_at
+FROM lineages AS l LEFT JOIN lineage_spans AS s ON s.lineage = l.lineage;
+
+CREATE VIEW v1_quarantine AS
+SELECT s.document, s.state, s.reason, d.domain, d.source, d.title_display, d.bytes,
+    j.journalled_at
+FROM living_states AS s
+    JOIN documents AS d ON d.document = s.document
+    JOIN journal AS j ON j.position = s.document
+WHERE s.state IN ('quarantined', 'set_aside');
+
+CREATE VIEW v1_settings AS
+SELECT k.key, s.value, k.default_value, k.type, k.scope, s.position, k.help
+FROM setting_keys AS k JOIN living_settings AS s ON s.key = k.key;

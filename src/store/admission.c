@@ -1,0 +1,510 @@
+/* admission.c - documents into the journal: duplicates, revisions, quarantine, the probe draw.
+ * The rules are in journal.h; all of them run in the transaction that journals the document. */
+#include "store/journal.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "store/rows.h"
+#include "store/sql.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define BATCH_DOCUMENTS 256
+#define BATCH_BYTES     (8u << 20)
+#define DISPLAY_BYTES   512  /* longest display twin of a title, author or URL */
+#define FIELD_BYTES     8192 /* longest guid, URL, title or author kept; longer ones are cut */
+#define MAX_PERIOD      64
+#define MIN_REPEATS     8
+#define REJECTED_EVENTS 20 /* per writer: one bad feed must not fill the event table */
+
+struct pending {
+    char *guid, *url, *title, *author, *published, *updated, *language, *domain; /* owned or NULL */
+    char *text_hash;                                                             /* hexadecimal */
+    void *blob; /* zstd of the text */
+    size_t blob_bytes, text_bytes, n_replaced;
+    struct cam_hash draw; /* keyed by the seed when the transaction runs */
+    char *text;           /* kept until the draw; freed with the batch */
+    char reason[96];      /* "" or why it is quarantined */
+};
+
+struct cam_journal_writer {
+    struct cam_database *database;
+    int64_t feed;
+    char *source, *feed_name; /* display forms */
+    struct pending pending[BATCH_DOCUMENTS];
+    size_t n_pending, pending_bytes;
+    struct cam_admission_counts counts;
+    const struct cam_poll *poll; /* borrowed while the last transaction runs */
+    int finishing;
+    const char *probe_name; /* not NULL: the one document is the text of a file probe */
+};
+
+static void release_pending(struct pending *p) {
+    free(p->guid), free(p->url), free(p->title), free(p->author), free(p->published);
+    free(p->updated), free(p->language), free(p->domain), free(p->text_hash), free(p->blob);
+    free(p->text);
+    memset(p, 0, sizeof *p);
+}
+
+static void drop_pending(struct cam_journal_writer *writer) {
+    for (size_t i = 0; i < writer->n_pending; i++)
+        release_pending(&writer->pending[i]);
+    writer->n_pending = writer->pending_bytes = 0;
+}
+
+/* Copy of S cut to FIELD_BYTES at a character boundary; NULL stays NULL. */
+static char *copy_field(const char *s) {
+    if (!s)
+        return NULL;
+    size_t n = strlen(s);
+    if (n > FIELD_BYTES) {
+        n = FIELD_BYTES;
+        while (n > 0 && ((unsigned char)s[n] & 0xC0) == 0x80)
+            n--;
+    }
+    return strndup(s, n);
+}
+
+static char *display(const char *s, char out[DISPLAY_BYTES]) {
+    return s ? cam_neutral_text(s, out, DISPLAY_BYTES) : NULL;
+}
+
+/* The smallest unit of up to MAX_PERIOD bytes whose repetition is the whole text, or 0.  memcmp
+ * stops at the first difference, so ordinary text costs a few bytes a period. */
+static size_t period_of(const char *text, size_t n) {
+    for (size_t p = 1; p <= MAX_PERIOD && p * MIN_REPEATS <= n; p++)
+        if (memcmp(text, text + p, n - p) == 0)
+            return p;
+    return 0;
+}
+
+static int only_space(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (text[i] != ' ' && text[i] != '\n' && text[i] != '\t' && text[i] != '\r')
+            return 0;
+    return 1;
+}
+
+/* Rules that look at the text alone; the size limit is a setting and comes later. */
+static void judge_text(struct pending *p, const char *text) {
+    size_t n = p->text_bytes, period;
+    if (n == 0 || only_space(text, n))
+        snprintf(p->reason, sizeof p->reason, "empty");
+    else if (n < CAM_MIN_DOCUMENT_BYTES)
+        snprintf(p->reason, sizeof p->reason, "too short: %zu bytes, at least %d needed", n,
+                 CAM_MIN_DOCUMENT_BYTES);
+    else if ((period = period_of(text, n)) > 0)
+        snprintf(p->reason, sizeof p->reason, "one unit of %zu bytes repeated %zu times", period,
+                 n / period);
+}
+
+static enum cam_status take_document(struct pending *p, const struct cam_document *d) {
+    char hex[CAM_HASH_HEX_BYTES];
+    memset(p, 0, sizeof *p);
+    const char *text = d->text ? d->text : "";
+    p->text_bytes = d->text ? d->text_bytes : 0;
+    p->n_replaced = d->n_replaced;
+    cam_hash_hex(cam_hash_bytes(text, p->text_bytes), hex);
+    judge_text(p, text);
+    size_t bound = ZSTD_compressBound(p->text_bytes);
+    p->guid = copy_field(d->id && *d->id ? d->id : NULL);
+    p->url = copy_field(d->url), p->title = copy_field(d->title);
+    p->author = copy_field(d->author), p->published = copy_field(d->published);
+    p->updated = copy_field(d->updated), p->language = copy_field(d->language);
+    p->domain = copy_field(d->domain && *d->domain ? d->domain : NULL);
+    p->text_hash = strdup(hex);
+    p->blob = malloc(bound);
+    p->text = malloc(p->text_bytes + 1);
+    if (!p->text_hash || !p->blob || !p->text) {
+        release_pending(p);
+        return cam_fail(CAM_ERR_OS, "no memory for a document of %zu bytes", d->text_bytes);
+    }
+    memcpy(p->text, text, p->text_bytes);
+    p->text[p->text_bytes] = '\0';
+    p->blob_bytes = ZSTD_compress(p->blob, bound, text, p->text_bytes, 3);
+    if (ZSTD_isError(p->blob_bytes)) {
+        release_pending(p);
+        return cam_fail(CAM_ERR_OS, "cannot compress a document of %zu bytes", d->text_bytes);
+    }
+    return CAM_OK;
+}
+
+/* ---- inside the transaction ---------------------------------------------------------------------
+ */
+
+struct admit {
+    sqlite3 *sqlite;
+    struct cam_journal_writer *writer;
+    struct cam_settings settings;
+    struct cam_admission_counts counts; /* of this transaction */
+};
+
+struct verdict {
+    const char *admission;
+    const char *reason;
+    int64_t probe, revises;
+};
+
+/* Same text journalled before: 1 and counted, else 0. */
+static enum cam_status known_text(struct admit *a, const struct pending *p, int *known) {
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    const struct cam_journal_writer *w = a->writer;
+    CAM_TRY(cam_sql_query(a->sqlite, &s,
+                          "SELECT document, admission, source = ?2 AND (?3 IS NULL OR guid IS ?3)"
+                          " FROM documents WHERE content_hash = ?1 ORDER BY admission = 'held_out'"
+                          " DESC, document LIMIT 1",
+                          "ttt", p->text_hash, w->source, p->guid));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && row) {
+        int64_t document = sqlite3_column_int64(s, 0);
+        int is_probe = strcmp(cam_sql_text(s, 1), "held_out") == 0;
+        if (is_probe && !sqlite3_column_int(s, 2)) {
+            a->counts.contaminations++;
+            status = cam_sql_run(a->sqlite, "INSERT OR IGNORE INTO probe_refusals VALUES (?, ?, ?)",
+                                 "itt", document, w->source, p->guid ? p->guid : "");
+        } else {
+            a->counts.duplicates++;
+        }
+        *known = 1;
+    }
+    sqlite3_finalize(s);
+    return status;
+}
+
+static void domain_of(const struct cam_journal_writer *w, const struct pending *p,
+                      char out[CAM_DOMAIN_BYTES]) {
+    const char *name = p->domain ? p->domain : w->feed_name ? w->feed_name : w->source;
+    cam_neutral_text(name, out, CAM_DOMAIN_BYTES);
+    if (!*out)
+        snprintf(out, CAM_DOMAIN_BYTES, "unnamed");
+}
+
+/* The probe of NAME, made if need be. */
+static enum cam_status probe_of(sqlite3 *sqlite, const char *kind, const char *name,
+                                int64_t *probe) {
+    CAM_TRY(cam_sql_run(sqlite,
+                        "INSERT INTO probes (kind, name) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                        "tt", kind, name));
+    return cam_sql_int(sqlite, 0, probe, "SELECT probe FROM probes WHERE kind = ? AND name = ?",
+                       "tt", kind, name);
+}
+
+static enum cam_status probe_room(struct admit *a, const struct pending *p, const char *domain,
+                                  int *room) {
+    int64_t used = 0;
+    CAM_TRY(cam_sql_int(a->sqlite, 0, &used,
+                        "SELECT sum(d.bytes) FROM probes AS p JOIN documents AS d ON d.probe = "
+                        "p.probe WHERE p.kind = 'domain' AND p.name = ?",
+                        "t", domain));
+    *room = used + (int64_t)p->text_bytes <= a->settings.probe_max_bytes;
+    return CAM_OK;
+}
+
+/* The document that this one is a new version of: same feed (or source) and guid. */
+static enum cam_status find_revised(struct admit *a, const struct pending *p, int64_t *revises,
+                                    int *of_probe) {
+    const struct cam_journal_writer *w = a->writer;
+    *revises = 0;
+    if (!p->guid)
+        return CAM_OK;
+    CAM_TRY(cam_sql_int(a->sqlite, 0, revises,
+                        "SELECT document FROM documents WHERE feed IS nullif(?1, 0) AND guid = ?2"
+                        " AND (?1 <> 0 OR source = ?3) ORDER BY document DESC LIMIT 1",
+                        "itt", w->feed, p->guid, w->source));
+    int64_t held = 0;
+    CAM_TRY(cam_sql_int(a->sqlite, 0, &held,
+                        "SELECT 1 FROM documents WHERE feed IS nullif(?1, 0) AND guid = ?2 AND (?1"
+                        " <> 0 OR source = ?3) AND admission = 'held_out'",
+                        "itt", w->feed, p->guid, w->source));
+    *of_probe = held != 0;
+    return CAM_OK;
+}
+
+/* Does the keyed hash of the text fall into the share?  Outsiders who do not know the seed cannot
+ * aim a text at the probes. */
+static int drawn(const struct admit *a, const struct pending *p) {
+    struct cam_hash h = cam_hash_keyed(p->text, p->text_bytes, (uint64_t)a->settings.seed);
+    return ldexp((double)(h.high >> 11), -53) < a->settings.probe_share;
+}
+
+static enum cam_status judge(struct admit *a, struct pending *p, const char *domain,
+                             struct verdict *v) {
+    int of_probe = 0, room = 0;
+    int64_t known_domain = 0;
+    *v = (struct verdict){.admission = "train"};
+    if (a->writer->probe_name) {
+        v->admission = "held_out";
+        return probe_of(a->sqlite, "file", a->writer->probe_name, &v->probe);
+    }
+    CAM_TRY(find_revised(a, p, &v->revises, &of_probe));
+    if (!*p->reason && (int64_t)p->text_bytes > a->settings.document_max_bytes)
+        snprintf(p->reason, sizeof p->reason, "too long: %zu bytes, document.max_bytes is %lld",
+                 p->text_bytes, (long long)a->settings.document_max_bytes);
+    if (*p->reason) {
+        v->admission = "quarantined";
+        v->reason = p->reason;
+        return CAM_OK;
+    }
+    CAM_TRY(probe_room(a, p, domain, &room));
+    CAM_TRY(cam_sql_int(a->sqlite, 0, &known_domain,
+                        "SELECT 1 FROM documents WHERE domain = ? AND admission = 'train' LIMIT 1",
+                        "t", domain));
+    if (of_probe && !room) {
+        v->admission = "quarantined";
+        v->reason = "a new version of a probe's text";
+    } else if (of_probe || (!v->revises && known_domain && room && drawn(a, p))) {
+        v->admission = "held_out";
+        return probe_of(a->sqlite, "domain", domain, &v->probe);
+    }
+    return CAM_OK;
+}
+
+static enum cam_status insert_document(struct admit *a, const struct pending *p, const char *domain,
+                                       const struct verdict *v) {
+    char title[DISPLAY_BYTES], author[DISPLAY_BYTES], url[DISPLAY_BYTES];
+    const struct cam_journal_writer *w = a->writer;
+    int64_t position;
+    CAM_TRY(cam_rows_journal(a->sqlite, "document", 0, "", "", w->source, &position));
+    CAM_TRY(cam_sql_run(
+        a->sqlite,
+        "INSERT INTO documents (document, feed, source, guid, url, title, author, published,"
+        " updated, language, title_display, author_display, url_display, domain, content_hash,"
+        " bytes, replaced, admission, reason, probe, revises) VALUES (?, nullif(?, 0), ?, ?, ?, ?,"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0))",
+        "iittttttttttttt"
+        "iittii",
+        position, w->feed, w->source, p->guid, p->url, p->title, p->author, p->published,
+        p->updated, p->language, display(p->title, title), display(p->author, author),
+        display(p->url, url), domain, p->text_hash, (int64_t)p->text_bytes, (int64_t)p->n_replaced,
+        v->admission, v->reason, v->probe, v->revises));
+    CAM_TRY(cam_sql_run(a->sqlite, "INSERT INTO document_texts VALUES (?, ?)", "ib", position,
+                        (const void *)p->blob, p->blob_bytes));
+    a->counts.journalled++;
+    a->counts.revisions += v->revises != 0;
+    a->counts.quarantined += strcmp(v->admission, "quarantined") == 0;
+    a->counts.held_out += strcmp(v->admission, "held_out") == 0;
+    return CAM_OK;
+}
+
+static enum cam_status admit_one(struct admit *a, struct pending *p) {
+    char domain[CAM_DOMAIN_BYTES];
+    struct verdict verdict;
+    int known = 0;
+    if (!a->writer->probe_name)
+        CAM_TRY(known_text(a, p, &known));
+    if (known)
+        return CAM_OK;
+    domain_of(a->writer, p, domain);
+    CAM_TRY(judge(a, p, domain, &verdict));
+    return insert_document(a, p, domain, &verdict);
+}
+
+/* NULL instead of a validator that could not be sent back as one header line (FAULTS N15). */
+static const char *header_safe(const char *s) {
+    for (const char *c = s; c && *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7F)
+            return NULL;
+    return s;
+}
+
+static enum cam_status store_poll(sqlite3 *sqlite, int64_t feed, const struct cam_poll *poll) {
+    char now[CAM_RFC3339_BYTES], error[DISPLAY_BYTES];
+    /* Validators describe the body that was journalled: kept as they are when none arrived. */
+    int keep = poll->error || poll->http_status == 304;
+    return cam_sql_run(
+        sqlite,
+        "UPDATE feeds SET etag = CASE WHEN ?2 THEN coalesce(?3, etag) ELSE ?3 END,"
+        " last_modified = CASE WHEN ?2 THEN coalesce(?4, last_modified) ELSE ?4 END,"
+        " http_status = nullif(?5, 0), error = ?6, gone = gone OR ?5 = 410,"
+        " failures = CASE WHEN ?6 IS NULL THEN 0 ELSE failures + 1 END, polls = polls + 1,"
+        " bytes_fetched = bytes_fetched + ?7, polled_at = ?8, next_poll_at_ms = ?9"
+        " WHERE feed = ?1",
+        "inttntiti", feed, keep, poll->error ? NULL : header_safe(poll->etag),
+        poll->error ? NULL : header_safe(poll->last_modified), poll->http_status,
+        display(poll->error, error), poll->n_bytes, cam_rows_now(now), poll->next_poll_at_ms);
+}
+
+static enum cam_status write_batch(sqlite3 *sqlite, void *context) {
+    struct admit *a = context;
+    struct cam_journal_writer *w = a->writer;
+    a->sqlite = sqlite;
+    CAM_TRY(cam_rows_settings(sqlite, &a->settings));
+    for (size_t i = 0; i < w->n_pending; i++)
+        CAM_TRY(admit_one(a, &w->pending[i]));
+    if (w->feed && a->counts.duplicates)
+        CAM_TRY(cam_sql_run(sqlite, "UPDATE feeds SET duplicates = duplicates + ? WHERE feed = ?",
+                            "ii", a->counts.duplicates, w->feed));
+    if (w->finishing && w->feed && w->counts.rejected)
+        CAM_TRY(cam_sql_run(sqlite, "UPDATE feeds SET rejected = rejected + ? WHERE feed = ?", "ii",
+                            w->counts.rejected, w->feed));
+    if (w->finishing && !w->feed && w->counts.duplicates + a->counts.duplicates > 0) {
+        char message[DISPLAY_BYTES + 64];
+        snprintf(message, sizeof message, "%.400s: %lld documents were journalled before",
+                 w->source, (long long)(w->counts.duplicates + a->counts.duplicates));
+        CAM_TRY(cam_rows_event(sqlite, "info", "duplicates", message, NULL));
+    }
+    return w->finishing && w->feed && w->poll ? store_poll(sqlite, w->feed, w->poll) : CAM_OK;
+}
+
+static enum cam_status flush(struct cam_journal_writer *w) {
+    struct admit *a = calloc(1, sizeof *a);
+    if (!a)
+        return cam_fail(CAM_ERR_OS, "no memory to journal documents");
+    a->writer = w;
+    enum cam_status status = cam_database_write_durable(w->database, write_batch, a);
+    if (status == CAM_OK) {
+        w->counts.journalled += a->counts.journalled;
+        w->counts.duplicates += a->counts.duplicates;
+        w->counts.revisions += a->counts.revisions;
+        w->counts.quarantined += a->counts.quarantined;
+        w->counts.held_out += a->counts.held_out;
+        w->counts.contaminations += a->counts.contaminations;
+    }
+    drop_pending(w);
+    free(a);
+    return status;
+}
+
+/* ---- the writer
+ * ---------------------------------------------------------------------------------- */
+
+struct feed_name {
+    int64_t feed;
+    char *name;
+};
+
+static enum cam_status load_feed_name(sqlite3 *sqlite, void *context) {
+    struct feed_name *f = context;
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    CAM_TRY(cam_sql_query(sqlite, &s, "SELECT nullif(name, '') FROM feeds WHERE feed = ?", "i",
+                          f->feed));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && !row)
+        status = cam_fail(CAM_ERR_NOINPUT, "feed %lld: there is no such feed", (long long)f->feed);
+    if (status == CAM_OK && sqlite3_column_type(s, 0) != SQLITE_NULL)
+        f->name = cam_sql_copy(s, 0);
+    sqlite3_finalize(s);
+    return status;
+}
+
+enum cam_status cam_journal_writer_open(struct cam_database *database, int64_t feed,
+                                        const char *source, struct cam_journal_writer **writer) {
+    enum cam_status status = CAM_OK;
+    struct feed_name name = {.feed = feed};
+    char shown[DISPLAY_BYTES];
+    struct cam_journal_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return cam_fail(CAM_ERR_OS, "no memory for a journal writer");
+    w->database = database;
+    w->feed = feed;
+    cam_rows_masked_url(source, shown, sizeof shown);
+    w->source = strdup(shown);
+    if (!w->source) {
+        status = cam_fail(CAM_ERR_OS, "no memory for a journal writer");
+        goto out;
+    }
+    if (feed)
+        CAM_TRY_OUT(cam_database_call(database, load_feed_name, &name));
+    w->feed_name = name.name;
+    *writer = w;
+    w = NULL;
+out:
+    cam_journal_writer_free(w);
+    return status;
+}
+
+static int sink_document(void *context, const struct cam_document *document) {
+    struct cam_journal_writer *w = context;
+    enum cam_status status = take_document(&w->pending[w->n_pending], document);
+    if (status != CAM_OK)
+        return status;
+    w->counts.seen++;
+    w->pending_bytes += w->pending[w->n_pending++].text_bytes;
+    if (w->n_pending == BATCH_DOCUMENTS || w->pending_bytes >= BATCH_BYTES)
+        status = flush(w);
+    return status;
+}
+
+static int sink_rejected(void *context, const char *where, const char *why) {
+    struct cam_journal_writer *w = context;
+    char message[DISPLAY_BYTES * 2];
+    w->counts.seen++;
+    if (w->counts.rejected++ >= REJECTED_EVENTS)
+        return CAM_OK;
+    snprintf(message, sizeof message, "%.300s: %.100s: %.500s", w->source, where, why);
+    return cam_history_event(w->database, "warning", "rejected", message, NULL);
+}
+
+struct cam_document_sink cam_journal_writer_sink(struct cam_journal_writer *writer) {
+    return (struct cam_document_sink){
+        .document = sink_document, .rejected = sink_rejected, .context = writer};
+}
+
+enum cam_status cam_journal_writer_finish(struct cam_journal_writer *writer,
+                                          const struct cam_poll *poll,
+                                          struct cam_admission_counts *counts) {
+    writer->poll = poll;
+    writer->finishing = 1;
+    enum cam_status status = flush(writer);
+    writer->poll = NULL;
+    writer->finishing = 0;
+    if (status == CAM_OK && counts)
+        *counts = writer->counts;
+    return status;
+}
+
+void cam_journal_writer_free(struct cam_journal_writer *writer) {
+    if (!writer)
+        return;
+    drop_pending(writer);
+    free(writer->source);
+    free(writer->feed_name);
+    free(writer);
+}
+
+/* ---- file probes
+ * ----------------------------------------------------------------------------------- */
+
+struct mark {
+    const char *name, *hash;
+};
+
+/* Trained on (or on the way to be) before it became a probe: the score cannot be trusted. */
+static enum cam_status mark_contaminated(sqlite3 *sqlite, void *context) {
+    const struct mark *m = context;
+    return cam_sql_run(sqlite,
+                       "UPDATE probes SET contaminated = (SELECT count(*) FROM documents WHERE "
+                       "content_hash = ?2 AND admission = 'train') WHERE kind = 'file' AND name = "
+                       "?1",
+                       "tt", m->name, m->hash);
+}
+
+enum cam_status cam_journal_probe(struct cam_database *database, const char *name, const char *text,
+                                  size_t n_bytes) {
+    char shown[CAM_DOMAIN_BYTES];
+    struct cam_journal_writer *w = NULL;
+    struct cam_document document = {
+        .title = name, .domain = name, .text = text, .text_bytes = n_bytes};
+    if (n_bytes < CAM_MIN_DOCUMENT_BYTES)
+        return cam_fail(CAM_ERR_DATA, "%s: a probe needs at least %d bytes of text", name,
+                        CAM_MIN_DOCUMENT_BYTES);
+    cam_neutral_text(name, shown, sizeof shown);
+    CAM_TRY(cam_journal_writer_open(database, 0, name, &w));
+    w->probe_name = shown;
+    char hex[CAM_HASH_HEX_BYTES];
+    cam_hash_hex(cam_hash_bytes(text, n_bytes), hex);
+    enum cam_status status = sink_document(w, &document);
+    if (status == CAM_OK)
+        status = cam_journal_writer_finish(w, NULL, NULL);
+    cam_journal_writer_free(w);
+    if (status == CAM_OK)
+        status = cam_database_write(database, mark_contaminated,
+                                    &(struct mark){.name = shown, .hash = hex});
+    return status;
+}

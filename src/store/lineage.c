@@ -1,0 +1,262 @@
+/* lineage.c - taking back: recovery discards rows, a rollback opens a branch (history.h).
+ *
+ * The living chain is lineage_spans: each lineage on the way from the beginning to the present,
+ * with the last moment of it that still counts.  Both operations are one transaction. */
+#include "store/history.h"
+
+#include "store/decide.h"
+#include "store/rows.h"
+#include "store/sql.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FOREVER INT64_MAX
+
+/* Every table whose rows replay makes again. */
+static const char *const tables[] = {
+    "steps",       "trained", "holds",     "provenance",        "usage",    "generation_states",
+    "evaluations", "scores",  "decisions", "decision_outcomes", "controls", "setting_values",
+};
+
+/* A state of the trainer to return to. */
+struct point {
+    int64_t lineage, moment, step, position, offset, documents, tokens;
+};
+
+static enum cam_status find_point(sqlite3 *sqlite, const char *snapshot, struct point *p) {
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    if (!*snapshot) {
+        *p = (struct point){.lineage = 1};
+        return CAM_OK;
+    }
+    CAM_TRY(cam_sql_query(sqlite, &s,
+                          "SELECT lineage, moment, step, position, \"offset\", documents, tokens"
+                          " FROM snapshots WHERE id = ?",
+                          "t", snapshot));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && !row)
+        status = cam_fail(CAM_ERR_NOINPUT, "snapshot %s: there is none", snapshot);
+    if (status == CAM_OK)
+        *p = (struct point){
+            .lineage = sqlite3_column_int64(s, 0),
+            .moment = sqlite3_column_int64(s, 1),
+            .step = sqlite3_column_int64(s, 2),
+            .position = sqlite3_column_int64(s, 3),
+            .offset = sqlite3_column_int64(s, 4),
+            .documents = sqlite3_column_int64(s, 5),
+            .tokens = sqlite3_column_int64(s, 6),
+        };
+    sqlite3_finalize(s);
+    return status;
+}
+
+static enum cam_status set_trainer(sqlite3 *sqlite, int64_t lineage, const struct point *p) {
+    return cam_sql_run(sqlite,
+                       "UPDATE trainer SET lineage = ?, moment = ?, step = ?, position = ?,"
+                       " \"offset\" = ?, documents = ?, tokens = ?",
+                       "iiiiiii", lineage, p->moment, p->step, p->position, p->offset, p->documents,
+                       p->tokens);
+}
+
+/* ---- recovery
+ * -------------------------------------------------------------------------------------- */
+
+struct discard {
+    const char *snapshot;
+    int64_t steps;
+};
+
+static enum cam_status delete_after(sqlite3 *sqlite, int64_t lineage, int64_t moment) {
+    char sql[96];
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        snprintf(sql, sizeof sql, "DELETE FROM %s WHERE lineage = ? AND moment > ?", tables[i]);
+        CAM_TRY(cam_sql_run(sqlite, sql, "ii", lineage, moment));
+    }
+    return cam_sql_run(sqlite, "DELETE FROM snapshots WHERE lineage = ? AND moment > ?", "ii",
+                       lineage, moment);
+}
+
+static enum cam_status discard(sqlite3 *sqlite, void *context) {
+    struct discard *d = context;
+    struct cam_history_state now;
+    struct point p;
+    int64_t fork = 0, living = 0;
+    CAM_TRY(cam_rows_state(sqlite, &now));
+    CAM_TRY(find_point(sqlite, d->snapshot, &p));
+    CAM_TRY(cam_sql_int(sqlite, 0, &living,
+                        "SELECT 1 FROM lineage_spans WHERE lineage = ? AND moment_to >= ?", "ii",
+                        p.lineage, p.moment));
+    if (!living)
+        return cam_fail(CAM_ERR_DATA,
+                        "snapshot %s: on a branch that was rolled back; use: cambium "
+                        "rollback %s",
+                        d->snapshot, d->snapshot);
+    d->steps = now.step - p.step;
+    CAM_TRY(cam_sql_int(sqlite, 0, &fork, "SELECT fork_moment FROM lineages WHERE lineage = ?", "i",
+                        now.lineage));
+    /* Rows written by the rollback itself carry the moment of the fork and stay. */
+    CAM_TRY(delete_after(sqlite, now.lineage, fork > p.moment ? fork : p.moment));
+    /* Only when the snapshot of the fork itself does not verify: the chain is cut before it, and
+     * the present lineage makes that stretch again. */
+    CAM_TRY(cam_sql_run(sqlite,
+                        "UPDATE lineage_spans SET moment_to = ?2 WHERE moment_to > ?2 AND lineage"
+                        " <> ?1",
+                        "ii", now.lineage, p.moment));
+    int64_t set_aside = 0;
+    CAM_TRY(cam_sql_int(sqlite, 0, &set_aside,
+                        "SELECT 1 FROM lineages WHERE lineage = ? AND mode = 'set_aside'", "i",
+                        now.lineage));
+    if (set_aside && p.lineage != now.lineage)
+        p.offset = 0; /* as the rollback left it */
+    CAM_TRY(set_trainer(sqlite, now.lineage, &p));
+    return cam_decide_install_current(sqlite);
+}
+
+enum cam_status cam_history_discard_after(struct cam_database *database, const char *snapshot,
+                                          int64_t *discarded) {
+    struct discard d = {.snapshot = snapshot};
+    CAM_TRY(cam_database_write_durable(database, discard, &d));
+    if (discarded)
+        *discarded = d.steps;
+    return CAM_OK;
+}
+
+/* ---- rollback
+ * ---------------------------------------------------------------------------------------- */
+
+struct rollback {
+    const char *snapshot, *reason;
+    enum cam_rollback_mode mode;
+    int64_t lineage;
+};
+
+/* What the branch left behind is about, gathered while it still lives. */
+static enum cam_status gather(sqlite3 *sqlite, const struct cam_history_state *now) {
+    CAM_TRY(cam_sql_script(
+        sqlite, "DROP TABLE IF EXISTS temp.undone; DROP TABLE IF EXISTS temp.held;"
+                "DROP TABLE IF EXISTS temp.settings_before;"
+                "CREATE TEMP TABLE undone AS SELECT document FROM living_trained;"
+                "CREATE TEMP TABLE held AS SELECT * FROM living_holds;"
+                "CREATE TEMP TABLE settings_before AS SELECT key, value FROM living_settings"));
+    /* The document in the middle of which the cursor stands was begun. */
+    if (now->offset > 0)
+        CAM_TRY(cam_sql_run(
+            sqlite,
+            "INSERT INTO temp.undone SELECT coalesce(j.document, j.position) FROM journal AS j JOIN"
+            " living_states AS s ON s.document = coalesce(j.document, j.position) WHERE j.position "
+            ">"
+            " ? AND j.kind IN ('document', 'release') AND s.state = 'pending' ORDER BY j.position"
+            " LIMIT 1",
+            "i", now->position));
+    return CAM_OK;
+}
+
+/* The chain that ends at P, and a new lineage on top of it. */
+static enum cam_status rebuild_spans(sqlite3 *sqlite, const struct point *p, int64_t lineage) {
+    int64_t link = p->lineage, moment = p->moment;
+    CAM_TRY(cam_sql_script(sqlite, "DELETE FROM lineage_spans"));
+    CAM_TRY(cam_sql_run(sqlite, "INSERT INTO lineage_spans VALUES (?, ?)", "ii", lineage, FOREVER));
+    while (link) {
+        int64_t fork = 0;
+        CAM_TRY(cam_sql_run(sqlite, "INSERT INTO lineage_spans VALUES (?, ?)", "ii", link, moment));
+        CAM_TRY(cam_sql_int(sqlite, 0, &fork, "SELECT fork_moment FROM lineages WHERE lineage = ?",
+                            "i", link));
+        CAM_TRY(cam_sql_int(sqlite, 0, &link, "SELECT parent FROM lineages WHERE lineage = ?", "i",
+                            link));
+        moment = fork < moment ? fork : moment;
+    }
+    return CAM_OK;
+}
+
+/* Holds of the new lineage carry the moment of the fork: they are part of what it starts with. */
+static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r, const struct point *p,
+                                   int64_t position) {
+    if (r->mode == CAM_ROLLBACK_SET_ASIDE)
+        CAM_TRY(cam_sql_run(sqlite,
+                            "INSERT OR IGNORE INTO holds SELECT ?1, ?2, u.document, ?3, ?4,"
+                            " 'set_aside', 'trained after the snapshot ' || ?5 FROM temp.undone AS"
+                            " u WHERE NOT EXISTS (SELECT 1 FROM living_trained AS t WHERE"
+                            " t.document = u.document)",
+                            "iiiit", r->lineage, p->moment, position, p->step, r->snapshot));
+    return cam_sql_run(sqlite,
+                       "INSERT OR IGNORE INTO holds SELECT ?1, ?2, h.document, h.position, h.step,"
+                       " h.state, h.reason FROM temp.held AS h WHERE NOT EXISTS (SELECT 1 FROM"
+                       " living_trained AS t WHERE t.document = h.document) AND NOT EXISTS (SELECT"
+                       " 1 FROM living_holds AS g WHERE g.document = h.document AND g.position >="
+                       " h.position) ORDER BY h.position DESC",
+                       "ii", r->lineage, p->moment);
+}
+
+static enum cam_status open_lineage(sqlite3 *sqlite, struct rollback *r,
+                                    const struct cam_history_state *now, const struct point *p,
+                                    int64_t *position) {
+    char opened[CAM_RFC3339_BYTES];
+    int64_t skip_to = 0, last_control = 0;
+    /* Control rows are acted on in order, so the last one done stands for all before it. */
+    CAM_TRY(cam_sql_int(sqlite, 0, &last_control, "SELECT max(position) FROM living_controls", ""));
+    CAM_TRY(cam_rows_journal(sqlite, "rollback", 0, r->snapshot,
+                             r->mode == CAM_ROLLBACK_REQUEUE ? "requeue" : "set_aside", r->reason,
+                             position));
+    CAM_TRY(cam_sql_int(sqlite, 0, &skip_to,
+                        "SELECT max(l.skip_to, ?2) FROM lineages AS l WHERE l.lineage = ?1", "ii",
+                        now->lineage, last_control));
+    CAM_TRY(cam_sql_run(sqlite,
+                        "INSERT INTO lineages (parent, fork_step, fork_moment, fork_position,"
+                        " fork_offset, skip_to, snapshot, mode, reason, position, opened_at)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "iiiiiitttit", p->lineage, p->step, p->moment, p->position, p->offset,
+                        skip_to, r->snapshot,
+                        r->mode == CAM_ROLLBACK_REQUEUE ? "requeue" : "set_aside",
+                        r->reason ? r->reason : "", *position, cam_rows_now(opened)));
+    r->lineage = sqlite3_last_insert_rowid(sqlite);
+    return rebuild_spans(sqlite, p, r->lineage);
+}
+
+/* The journal row tells which settings the rollback changed back. */
+static enum cam_status note_settings(sqlite3 *sqlite, int64_t position) {
+    return cam_sql_run(sqlite,
+                       "UPDATE journal SET body = json_set(body, '$.settings', (SELECT"
+                       " json_group_object(b.key, n.value) FROM temp.settings_before AS b JOIN"
+                       " living_settings AS n ON n.key = b.key WHERE n.value IS NOT b.value))"
+                       " WHERE position = ?",
+                       "i", position);
+}
+
+static enum cam_status roll_back(sqlite3 *sqlite, void *context) {
+    struct rollback *r = context;
+    struct cam_history_state now;
+    struct point p;
+    int64_t position = 0;
+    char message[256];
+    CAM_TRY(cam_rows_state(sqlite, &now));
+    CAM_TRY(find_point(sqlite, r->snapshot, &p));
+    CAM_TRY(gather(sqlite, &now));
+    CAM_TRY(open_lineage(sqlite, r, &now, &p, &position));
+    CAM_TRY(carry_holds(sqlite, r, &p, position));
+    CAM_TRY(note_settings(sqlite, position));
+    /* Half of a document that is not to be trained on cannot be continued. */
+    if (r->mode == CAM_ROLLBACK_SET_ASIDE)
+        p.offset = 0;
+    CAM_TRY(set_trainer(sqlite, r->lineage, &p));
+    CAM_TRY(cam_decide_install_current(sqlite));
+    snprintf(message, sizeof message,
+             "rolled back from step %lld to step %lld (%.40s): lineage %lld", (long long)now.step,
+             (long long)p.step, r->snapshot, (long long)r->lineage);
+    CAM_TRY(cam_rows_event(sqlite, "warning", "rollback", message, NULL));
+    return cam_sql_script(sqlite, "DROP TABLE temp.undone; DROP TABLE temp.held;"
+                                  "DROP TABLE temp.settings_before");
+}
+
+enum cam_status cam_history_rollback(struct cam_database *database, const char *snapshot,
+                                     enum cam_rollback_mode mode, const char *reason,
+                                     int64_t *lineage) {
+    struct rollback r = {.snapshot = snapshot, .mode = mode, .reason = reason};
+    if (!*snapshot)
+        return cam_fail(CAM_ERR_NOINPUT, "a rollback needs a snapshot; see: cambium snapshots");
+    CAM_TRY(cam_database_write_durable(database, roll_back, &r));
+    if (lineage)
+        *lineage = r.lineage;
+    return CAM_OK;
+}
