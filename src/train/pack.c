@@ -122,8 +122,7 @@ enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row, int64_t
     return CAM_OK;
 }
 
-void cam_queue_consume(struct cam_queue *queue, size_t n_tokens, cam_finished_fn *fn,
-                       void *context) {
+void cam_queue_consume(struct cam_queue *queue, size_t n_tokens) {
     size_t done = 0;
     queue->n_tokens -= n_tokens;
     while (n_tokens > 0) {
@@ -135,8 +134,6 @@ void cam_queue_consume(struct cam_queue *queue, size_t n_tokens, cam_finished_fn
         }
         n_tokens -= left;
         queue->offset = 0;
-        if (fn)
-            fn(context, p);
         free(p->ids);
         done++;
     }

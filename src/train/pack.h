@@ -16,6 +16,7 @@
 /* A document waiting for its tokens to be trained on. */
 struct cam_pending {
     int64_t position, document, bytes, feed;
+    char domain[128];
     uint16_t *ids; /* owned; with the end-of-text token */
     size_t n_ids;
 };
@@ -66,10 +67,7 @@ CAM_MUST_USE enum cam_status cam_pack_new(struct cam_packed *packed, const struc
 CAM_MUST_USE enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row,
                                              int64_t document, const uint16_t *ids, size_t n_ids,
                                              size_t at, uint16_t end_of_text);
-/* Consumes what cam_pack_new packed: finished documents leave the queue's front.  FN is called for
- * each before it goes. */
-typedef void cam_finished_fn(void *context, const struct cam_pending *pending);
-void cam_queue_consume(struct cam_queue *queue, size_t n_tokens, cam_finished_fn *fn,
-                       void *context);
+/* Consumes what cam_pack_new packed: finished documents leave the queue's front. */
+void cam_queue_consume(struct cam_queue *queue, size_t n_tokens);
 
 #endif

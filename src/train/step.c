@@ -11,14 +11,13 @@ double cam_recipe_lr(const struct cam_recipe *r, uint64_t step) {
     return r->lr * (share > r->lr_floor ? share : r->lr_floor);
 }
 
+/* The loss is the sum over tokens divided by the batch's places, filled or not: the tail of a
+ * flush moves the model in proportion to what it holds. */
 static cam_real *scaled_weights(const struct cam_batch *batch, struct cam_arena *arena) {
     size_t n = batch->n_sequences * batch->t;
     cam_real *w = cam_arena_alloc(arena, n * sizeof *w);
-    double total = 0;
     for (size_t i = 0; i < n; i++)
-        total += (double)batch->weights[i];
-    for (size_t i = 0; i < n; i++)
-        w[i] = total > 0 ? (cam_real)((double)batch->weights[i] / total) : 0;
+        w[i] = batch->weights[i] / (cam_real)n;
     return w;
 }
 
@@ -35,8 +34,12 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
     cam_params_zero_grad(&model->params);
     cam_model_forward(model, &pass, batch->n_sequences, batch->tokens);
     cam_model_loss(model, &pass, batch->targets, weights, report->nll);
-    for (size_t i = 0; i < n; i++)
-        report->loss += (double)weights[i] * (double)report->nll[i];
+    double filled = 0;
+    for (size_t i = 0; i < n; i++) {
+        report->loss += (double)batch->weights[i] * (double)report->nll[i];
+        filled += (double)batch->weights[i];
+    }
+    report->loss /= filled > 0 ? filled : 1;
     if (!isfinite(report->loss)) {
         report->verdict = CAM_VERDICT_NOT_FINITE;
         return;

@@ -1,0 +1,96 @@
+/* trainer.h - the trainer: walks the journal, moves the model, writes the history.
+ *
+ * One thread uses it.  Its state is (model, optimiser, small counters, cursor); everything it does
+ * is a function of that state and the journal, so a trainer that was killed and reopened walks the
+ * same way with the same bits.
+ *
+ * Order of work, from the journal alone: let c be the next control row not yet acted on (infinity
+ * if there is none).  If the documents before c fill a batch, train a step on it; else act on c;
+ * else wait.  A `flush` row trains the tail below one batch first. */
+#ifndef CAM_RUN_TRAINER_H
+#define CAM_RUN_TRAINER_H
+
+#include "base/settings.h"
+#include "base/status.h"
+#include "model/sample.h"
+#include "store/history.h"
+#include "store/snapshot.h"
+#include "store/workspace.h"
+#include "text/tokenizer.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct cam_trainer;
+
+/* `init`: a fresh model of SETTINGS with TOKENIZER (borrowed for the call), saved as the first
+ * checkpoint of WORKSPACE, which must be newly created and finished. */
+CAM_MUST_USE enum cam_status cam_trainer_init(struct cam_workspace *workspace,
+                                              const struct cam_settings *settings,
+                                              const struct cam_tokenizer *tokenizer);
+
+/* Loads the newest state that verifies.  With a writable workspace, history past it is discarded
+ * and will be made again.  Borrows WORKSPACE. */
+CAM_MUST_USE enum cam_status cam_trainer_open(struct cam_workspace *workspace,
+                                              struct cam_trainer **trainer);
+void cam_trainer_close(struct cam_trainer *trainer); /* accepts NULL; saves nothing */
+
+enum cam_advance {
+    CAM_ADVANCE_STEP,    /* trained a step */
+    CAM_ADVANCE_CONTROL, /* acted on a control row */
+    CAM_ADVANCE_IDLE,    /* nothing to do before the journal grows */
+};
+
+/* What the last step was like, for people who watch. */
+struct cam_progress {
+    int64_t step, documents, tokens; /* in all */
+    int64_t experts;
+    int64_t pending_tokens;          /* waiting below one batch, when idle */
+    double bits_per_byte;            /* running, prequential */
+    double tokens_per_s;             /* of the last step, new and replayed */
+    const char *domain;              /* being read; borrowed until the next call */
+};
+
+/* Does the next piece of work. */
+CAM_MUST_USE enum cam_status cam_trainer_advance(struct cam_trainer *trainer,
+                                                 enum cam_advance *did);
+void cam_trainer_progress(const struct cam_trainer *trainer, struct cam_progress *progress);
+
+/* Makes everything up to now durable. */
+CAM_MUST_USE enum cam_status cam_trainer_checkpoint(struct cam_trainer *trainer);
+
+/* Saves a kept snapshot.  TAG may be NULL. */
+CAM_MUST_USE enum cam_status cam_trainer_snapshot(struct cam_trainer *trainer, const char *tag,
+                                                  struct cam_snapshot *out);
+
+/* Scores every probe and writes the evaluation. */
+CAM_MUST_USE enum cam_status cam_trainer_evaluate(struct cam_trainer *trainer, const char *reason,
+                                                  int64_t *evaluation);
+
+/* Goes back to a snapshot: a new lineage, the model of then. */
+CAM_MUST_USE enum cam_status cam_trainer_rollback(struct cam_trainer *trainer, const char *snapshot,
+                                                  enum cam_rollback_mode mode, const char *reason,
+                                                  int64_t *lineage);
+
+/* The score of any text under the present model (nats; tokens include the end of text). */
+CAM_MUST_USE enum cam_status cam_trainer_score(struct cam_trainer *trainer, const char *text,
+                                               size_t n_bytes, double *nll, int64_t *tokens);
+
+/* Continues PROMPT by up to MAX_TOKENS tokens or the end of text; appends to TEXT. */
+CAM_MUST_USE enum cam_status cam_trainer_generate(struct cam_trainer *trainer, const char *prompt,
+                                                  size_t max_tokens,
+                                                  const struct cam_sampler *sampler,
+                                                  struct cam_buffer *text);
+
+/* Hash of all parameters, optimiser state and counters in a fixed order. */
+CAM_MUST_USE enum cam_status cam_trainer_hash(struct cam_trainer *trainer,
+                                              char hex[CAM_HASH_HEX_BYTES]);
+
+/* Parameters in all, those active for a token, FLOPs a token (forward), bytes of state. */
+struct cam_trainer_size {
+    double parameters, active, flops, bytes;
+    int64_t experts;
+};
+void cam_trainer_size(const struct cam_trainer *trainer, struct cam_trainer_size *size);
+
+#endif

@@ -1,0 +1,218 @@
+#include "run/trainer_internal.h"
+
+#include "base/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Forward pass over the last batch; *LOGITS (N, V) lives in ARENA. */
+static const cam_real *replay_batch(struct cam_trainer *t, struct cam_arena *arena, int training) {
+    const struct cam_batch *b = &t->packed.batch;
+    struct cam_pass pass = {.threads = t->threads, .arena = arena,
+                            .n_tokens = b->n_sequences * b->t, .training = training};
+    cam_arena_reset(arena);
+    cam_model_forward(t->model, &pass, b->n_sequences, b->tokens);
+    return t->model->logits;
+}
+
+/* Largest difference of two sets of logits over the largest logit. */
+static double relative_change(const cam_real *a, const cam_real *b, size_t n) {
+    double most = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)b[i]), s = fabs((double)a[i]);
+        most = d > most ? d : most;
+        size = s > size ? s : size;
+    }
+    return size > 0 ? most / size : most;
+}
+
+/* Grows the pool of one block and proves that the function is kept on the last batch. */
+static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size_t i_block,
+                                  size_t subkeys, const cam_real *token_loss,
+                                  const struct cam_decision *decision) {
+    size_t n = t->packed.batch.n_sequences * t->packed.batch.t * t->model->shape.vocabulary;
+    size_t from_queries = 0;
+    const cam_real *before = replay_batch(t, &t->arena, 1);
+    struct cam_peer_growth growth = {.subkeys = subkeys, .token_loss = token_loss,
+                                     .seed = (uint64_t)t->settings.seed, .step = t->state.step,
+                                     .ramp_steps = (uint32_t)t->settings.grow_ramp};
+    CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
+    const cam_real *after = replay_batch(t, &t->check_arena, 0);
+    double change = relative_change(before, after, n);
+    const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);
+    char reason[512];
+    snprintf(reason, sizeof reason,
+             "%s; %zu of %zu sub-keys from high-loss sub-queries; logits changed by %.1e",
+             decision->reason, from_queries, subkeys * 2, change);
+    struct cam_generation_change row = {.layer = (int)i_block,
+                                        .generation = g->number,
+                                        .event = CAM_CHANGE_BORN,
+                                        .subkeys_from = g->subkeys_from,
+                                        .subkeys_to = g->subkeys_to,
+                                        .first_expert = (int64_t)g->first_expert,
+                                        .n_experts = (int64_t)g->n_experts,
+                                        .reason = reason,
+                                        .decision = decision->decision};
+    CAM_TRY(cam_history_generations(t->database, (int64_t)t->state.step, &row, 1));
+    cam_log(CAM_LOG_INFO, "step %llu: block %zu grows to %zu experts (generation %u): %s",
+            (unsigned long long)t->state.step, i_block, (size_t)cam_peer_n_experts(ff), g->number,
+            decision->reason);
+    return CAM_OK;
+}
+
+static int concerns(const struct cam_decision *decision, size_t i_block) {
+    return decision->layer < 0 || (size_t)decision->layer == i_block;
+}
+
+static enum cam_status decide_grow(struct cam_trainer *t, const struct cam_decision *decision,
+                                   char *outcome, size_t outcome_bytes) {
+    size_t n = t->packed.batch.n_sequences * t->packed.batch.t, grown = 0;
+    cam_real *loss = malloc(n * sizeof *loss); /* the arena that holds it is about to be reused */
+    if (!loss)
+        return cam_fail(CAM_ERR_OS, "out of memory for %zu token losses", n);
+    memcpy(loss, t->last.nll, n * sizeof *loss);
+    enum cam_status status = CAM_OK;
+    size_t i_block = 0;
+    for (struct cam_ff *ff; status == CAM_OK && (ff = cam_trainer_pool(t, &i_block)); i_block++) {
+        if (!concerns(decision, i_block))
+            continue;
+        size_t cap = ff->config.subkeys_capacity, now = cam_peer_subkeys(ff);
+        size_t room = cap > now ? cap - now : 0;
+        size_t add = decision->amount > 0 ? (size_t)decision->amount : 0;
+        if (add == 0 || room == 0) {
+            snprintf(outcome, outcome_bytes, "refused: block %zu is at peer.max_subkeys (%zu)",
+                     i_block, cap);
+            continue;
+        }
+        status = grow_block(t, ff, i_block, add < room ? add : room, loss, decision);
+        grown++;
+    }
+    free(loss);
+    if (grown)
+        snprintf(outcome, outcome_bytes, "done: %zu pool%s grew", grown, grown == 1 ? "" : "s");
+    return status;
+}
+
+static enum cam_status decide_freeze(struct cam_trainer *t, const struct cam_decision *decision,
+                                     char *outcome, size_t outcome_bytes) {
+    size_t frozen = 0, i_block = 0;
+    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++) {
+        for (size_t i = 0; i < cam_peer_n_generations(ff); i++) {
+            const struct cam_generation *g = cam_peer_generation(ff, i);
+            if (!concerns(decision, i_block) || g->number != decision->amount || g->frozen_experts)
+                continue;
+            struct cam_hash hash;
+            char hex[CAM_HASH_HEX_BYTES];
+            CAM_TRY(cam_peer_freeze(ff, i, CAM_PEER_EXPERTS, 1));
+            CAM_TRY(cam_peer_generation_hash(ff, i, &hash));
+            cam_hash_hex(hash, hex);
+            struct cam_generation_change row = {.layer = (int)i_block,
+                                                .generation = g->number,
+                                                .event = CAM_CHANGE_FROZEN,
+                                                .subkeys_from = g->subkeys_from,
+                                                .subkeys_to = g->subkeys_to,
+                                                .first_expert = (int64_t)g->first_expert,
+                                                .n_experts = (int64_t)g->n_experts,
+                                                .reason = decision->reason,
+                                                .decision = decision->decision,
+                                                .hash = hex};
+            CAM_TRY(cam_history_generations(t->database, (int64_t)t->state.step, &row, 1));
+            frozen++;
+        }
+    }
+    snprintf(outcome, outcome_bytes, frozen ? "done: frozen in %zu pools" : "nothing to freeze",
+             frozen);
+    return CAM_OK;
+}
+
+static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, char *outcome,
+                           size_t outcome_bytes) {
+    int64_t number;
+    struct cam_snapshot snapshot;
+    snprintf(outcome, outcome_bytes, "done");
+    switch (d->kind) {
+    case CAM_DECIDE_GROW:
+        return decide_grow(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_FREEZE:
+        return decide_freeze(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_EVALUATE:
+        CAM_TRY(cam_trainer_evaluate(t, d->reason, &number));
+        snprintf(outcome, outcome_bytes, "done: evaluation %lld", (long long)number);
+        return CAM_OK;
+    case CAM_DECIDE_SNAPSHOT:
+        CAM_TRY(cam_trainer_snapshot(t, NULL, &snapshot));
+        snprintf(outcome, outcome_bytes, "done: snapshot %.8s", snapshot.id);
+        return CAM_OK;
+    case CAM_DECIDE_PRUNE:
+        CAM_TRY(cam_snapshots_prune(t->snapshots, 8, &number, NULL));
+        snprintf(outcome, outcome_bytes, "done: %lld snapshots removed", (long long)number);
+        return CAM_OK;
+    case CAM_DECIDE_VERIFY:
+        CAM_TRY(cam_snapshots_verify(t->snapshots, NULL, NULL, &number));
+        snprintf(outcome, outcome_bytes, "done: %lld problems", (long long)number);
+        return CAM_OK;
+    case CAM_DECIDE_QUARANTINE:
+    case CAM_DECIDE_ANCHOR:
+        snprintf(outcome, outcome_bytes, "recorded: this trainer has no such mechanism");
+        return CAM_OK;
+    }
+    return cam_fail(CAM_ERR_INTERNAL, "decision of unknown kind %d", (int)d->kind);
+}
+
+enum cam_status cam_trainer_decide(struct cam_trainer *t, const struct cam_decisions *decisions) {
+    for (size_t i = 0; i < decisions->n_decisions; i++) {
+        char outcome[256];
+        CAM_TRY(act(t, &decisions->decisions[i], outcome, sizeof outcome));
+        CAM_TRY(cam_history_outcome(t->database, decisions->decisions[i].decision, outcome));
+    }
+    return CAM_OK;
+}
+
+enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item *item) {
+    struct cam_decision asked = {.layer = -1, .reason = "asked for"};
+    char outcome[256] = "done";
+    int64_t number;
+    struct cam_snapshot snapshot;
+    enum cam_status status = CAM_OK;
+    switch (item->kind) {
+    case CAM_ITEM_EVALUATE:
+        status = cam_trainer_evaluate_at(t, item->name && *item->name ? item->name : "asked for",
+                                         item->position, &number);
+        break;
+    case CAM_ITEM_SNAPSHOT:
+        status = cam_trainer_snapshot(t, item->name && *item->name ? item->name : NULL, &snapshot);
+        break;
+    case CAM_ITEM_PRUNE:
+        asked.kind = CAM_DECIDE_PRUNE;
+        status = act(t, &asked, outcome, sizeof outcome);
+        break;
+    case CAM_ITEM_VERIFY:
+        asked.kind = CAM_DECIDE_VERIFY;
+        status = act(t, &asked, outcome, sizeof outcome);
+        break;
+    case CAM_ITEM_GROW:
+    case CAM_ITEM_FREEZE:
+        asked.kind = item->kind == CAM_ITEM_GROW ? CAM_DECIDE_GROW : CAM_DECIDE_FREEZE;
+        asked.amount = strtoll(item->value ? item->value : "0", NULL, 10);
+        if (asked.kind == CAM_DECIDE_GROW && !t->last.nll)
+            snprintf(outcome, sizeof outcome, "refused: no step was trained since the start");
+        else
+            status = act(t, &asked, outcome, sizeof outcome);
+        break;
+    case CAM_ITEM_SETTING:
+    case CAM_ITEM_POLICY:
+    case CAM_ITEM_FLUSH:
+    case CAM_ITEM_DOCUMENT:
+        break;
+    }
+    if (status == CAM_ERR_DATA) { /* a tag in use, say: the row is done, and says how it ended */
+        snprintf(outcome, sizeof outcome, "refused: %.200s", cam_message());
+        cam_log(CAM_LOG_WARNING, "journal row %lld: %s", (long long)item->position, outcome);
+        status = CAM_OK;
+    }
+    CAM_TRY(status);
+    CAM_TRY(cam_history_control_done(t->database, item->position, outcome));
+    return cam_trainer_apply_settings(t);
+}

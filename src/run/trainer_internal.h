@@ -1,0 +1,108 @@
+/* trainer_internal.h - shared by the rooms of the trainer: trainer.c (life and order of work),
+ * trainer_state.c (what is saved), trainer_step.c (one step), trainer_act.c (decisions, controls),
+ * trainer_score.c (evaluation, scores, samples). */
+#ifndef CAM_RUN_TRAINER_INTERNAL_H
+#define CAM_RUN_TRAINER_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/threads.h"
+#include "model/ff_peer.h"
+#include "run/preset.h"
+#include "run/trainer.h"
+#include "store/journal.h"
+#include "train/pack.h"
+#include "train/replay.h"
+
+#define CAM_CREDITS 16 /* experts remembered for the document in progress, a layer */
+
+/* The document whose first tokens are trained and whose last are not. */
+struct cam_front {
+    int64_t first_step;
+    double nll;
+    uint64_t n_credits[CAM_MAX_BLOCKS];
+    struct cam_peer_credit credits[CAM_MAX_BLOCKS][CAM_CREDITS];
+};
+
+/* Everything a step depends on besides model, settings and history.  Saved as it is: no pointers,
+ * no padding, so its bytes may be hashed. */
+struct cam_trainer_state {
+    uint64_t version;
+    uint64_t step;
+    int64_t position, offset; /* the cursor: see cam_step_commit */
+    int64_t documents, tokens;
+    double norm;                      /* running gradient norm, 0 before the first step */
+    double bits_per_byte;             /* running prequential score, 0 before the first */
+    uint64_t window_from;             /* step after which the usage window began */
+    uint64_t subkeys[CAM_MAX_BLOCKS]; /* of each block's pool, 0 where there is none */
+    struct cam_front front;
+};
+#define CAM_TRAINER_STATE_VERSION 1
+
+struct cam_trainer {
+    struct cam_workspace *workspace; /* borrowed */
+    struct cam_database *database;   /* borrowed */
+    struct cam_snapshots *snapshots;
+    struct cam_settings settings;
+    struct cam_recipe recipe;
+    double replay_share; /* in force */
+    struct cam_tokenizer *tokenizer;
+    struct cam_encoder *encoder;
+    struct cam_buffer tokenizer_file;
+    struct cam_threads *threads;
+    struct cam_arena arena, check_arena;
+    struct cam_model *model;
+    struct cam_trainer_state state;
+
+    struct cam_queue queue;
+    int64_t read_to;         /* journal rows up to here were read into the queue */
+    int64_t control_read_to; /* as read_to, for control rows: they are met before their turn */
+    struct cam_item control; /* next control row, if has_control; name and value owned */
+    int has_control;
+    struct cam_packed packed;
+    struct cam_replay replay;
+    int n_unsound;               /* steps discarded in a row */
+    uint64_t checkpoint_step;    /* step of the newest checkpoint */
+    struct cam_step_report last; /* of the last sound step; nll points into the arena */
+    double last_seconds;
+    char domain[CAM_DOMAIN_BYTES];
+};
+
+/* ---- trainer_state.c ---- */
+/* Makes model, threads and tokenizer of SETTINGS; TOKENIZER_FILE is copied. */
+CAM_MUST_USE enum cam_status cam_trainer_build(struct cam_trainer *trainer,
+                                               const void *tokenizer_file, size_t n_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_load(struct cam_trainer *trainer, const char *snapshot);
+CAM_MUST_USE enum cam_status cam_trainer_save(struct cam_trainer *trainer,
+                                              enum cam_snapshot_kind kind, const char *tag,
+                                              struct cam_snapshot *out);
+/* Settings and policy in force, from the history. */
+CAM_MUST_USE enum cam_status cam_trainer_apply_settings(struct cam_trainer *trainer);
+/* Empties queue and look-ahead and rebuilds the replay list: after loading a state. */
+CAM_MUST_USE enum cam_status cam_trainer_rewind(struct cam_trainer *trainer);
+
+/* ---- trainer_step.c ---- */
+/* Trains one step on documents before POSITION.  *DONE = 0 if they do not fill a batch (FLUSH: if
+ * there are none). */
+CAM_MUST_USE enum cam_status cam_trainer_step(struct cam_trainer *trainer, int64_t position,
+                                              int flush, int *done);
+
+/* ---- trainer_act.c ---- */
+CAM_MUST_USE enum cam_status cam_trainer_decide(struct cam_trainer *trainer,
+                                                const struct cam_decisions *decisions);
+CAM_MUST_USE enum cam_status cam_trainer_control(struct cam_trainer *trainer,
+                                                 const struct cam_item *item);
+
+/* ---- trainer_score.c ---- */
+CAM_MUST_USE enum cam_status cam_trainer_evaluate_at(struct cam_trainer *trainer,
+                                                     const char *reason, int64_t up_to,
+                                                     int64_t *evaluation);
+/* Encodes a document with its end-of-text token; *IDS is the caller's. */
+CAM_MUST_USE enum cam_status cam_trainer_encode(struct cam_trainer *trainer, const char *text,
+                                                size_t n_bytes, uint16_t **ids, size_t *n_ids);
+
+/* The next pool at or after block *I_BLOCK (updated), or NULL. */
+static inline struct cam_ff *cam_trainer_pool(const struct cam_trainer *trainer, size_t *i_block) {
+    return cam_model_find_ff(trainer->model, "peer", i_block);
+}
+
+#endif

@@ -1,0 +1,207 @@
+#include "run/trainer_internal.h"
+
+#include "growth/policy.h"
+#include "math/blas.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Regions of a snapshot, in order: "trainer" first (it says how large the pools are), then the
+ * tokenizer, then the model. */
+struct region_list {
+    struct cam_region *items;
+    size_t n, capacity;
+};
+
+static enum cam_status list_region(void *context, const char *name, void *data, size_t n_bytes) {
+    struct region_list *list = context;
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 256;
+        struct cam_region *items = realloc(list->items, capacity * sizeof *items);
+        if (!items)
+            return cam_fail(CAM_ERR_OS, "out of memory for the regions of a snapshot");
+        list->items = items;
+        list->capacity = capacity;
+    }
+    struct cam_region *region = &list->items[list->n++];
+    *region = (struct cam_region){.data = data, .bytes = n_bytes};
+    if (strlen(name) >= sizeof region->name)
+        return cam_fail(CAM_ERR_INTERNAL, "region name %s is too long", name);
+    strcpy(region->name, name);
+    return CAM_OK;
+}
+
+static enum cam_status list_regions(struct cam_trainer *t, struct region_list *list) {
+    for (size_t i = 0; i < CAM_MAX_BLOCKS; i++)
+        t->state.subkeys[i] = 0;
+    size_t i_block = 0;
+    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
+        t->state.subkeys[i_block] = cam_peer_subkeys(ff);
+    CAM_TRY(list_region(list, "trainer", &t->state, sizeof t->state));
+    CAM_TRY(list_region(list, "tokenizer", t->tokenizer_file.data, t->tokenizer_file.size));
+    return cam_model_visit_state(t->model, list_region, list);
+}
+
+static enum cam_status hash_regions(const struct region_list *list, char hex[CAM_HASH_HEX_BYTES]) {
+    struct cam_hasher *hasher = cam_hasher_new();
+    if (!hasher)
+        return cam_fail(CAM_ERR_OS, "out of memory for a hash");
+    for (size_t i = 0; i < list->n; i++) {
+        cam_hasher_add(hasher, list->items[i].name, strlen(list->items[i].name) + 1);
+        cam_hasher_add(hasher, list->items[i].data, list->items[i].bytes);
+    }
+    cam_hash_hex(cam_hasher_value(hasher), hex);
+    cam_hasher_free(hasher);
+    return CAM_OK;
+}
+
+enum cam_status cam_trainer_hash(struct cam_trainer *t, char hex[CAM_HASH_HEX_BYTES]) {
+    struct region_list list = {0};
+    enum cam_status status = list_regions(t, &list);
+    if (status == CAM_OK)
+        status = hash_regions(&list, hex);
+    free(list.items);
+    return status;
+}
+
+enum cam_status cam_trainer_save(struct cam_trainer *t, enum cam_snapshot_kind kind,
+                                 const char *tag, struct cam_snapshot *out) {
+    struct region_list list = {0};
+    char hex[CAM_HASH_HEX_BYTES];
+    enum cam_status status = list_regions(t, &list);
+    if (status == CAM_OK)
+        status = hash_regions(&list, hex);
+    if (status == CAM_OK)
+        status = cam_snapshot_save(t->snapshots, kind, tag, hex, list.items, list.n, out);
+    free(list.items);
+    if (status == CAM_OK)
+        t->checkpoint_step = t->state.step;
+    return status;
+}
+
+enum cam_status cam_trainer_build(struct cam_trainer *t, const void *tokenizer_file,
+                                  size_t n_bytes) {
+    cam_buffer_init(&t->tokenizer_file, CAM_TOKENIZER_MAX_FILE_BYTES);
+    CAM_TRY(cam_buffer_append(&t->tokenizer_file, tokenizer_file, n_bytes));
+    CAM_TRY(cam_tokenizer_load(t->tokenizer_file.data, n_bytes, &t->tokenizer));
+    CAM_TRY(cam_encoder_new(t->tokenizer, &t->encoder));
+    CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
+    struct cam_model_shape shape;
+    CAM_TRY(cam_settings_shape(&t->settings, cam_tokenizer_vocabulary(t->tokenizer), &shape));
+    CAM_TRY(cam_model_new(&shape, (uint64_t)t->settings.seed, &t->model));
+    CAM_TRY(cam_packed_init(&t->packed, (size_t)t->settings.train_rows, shape.context));
+    return cam_threads_new((int)t->settings.threads, &t->threads);
+}
+
+struct loading {
+    struct cam_trainer *t;
+    struct region_list list; /* the model's regions, once its shape is known */
+    size_t next;
+    void *tokenizer;
+    size_t tokenizer_bytes;
+};
+
+/* Called for the first region after the tokenizer: by now both are in memory. */
+static enum cam_status shape_model(struct loading *loading) {
+    struct cam_trainer *t = loading->t;
+    if (t->state.version != CAM_TRAINER_STATE_VERSION)
+        return cam_fail(CAM_ERR_CONFIG,
+                        "the snapshot's trainer state has version %llu, this cambium reads %d",
+                        (unsigned long long)t->state.version, CAM_TRAINER_STATE_VERSION);
+    if (!t->model) {
+        CAM_TRY(cam_trainer_build(t, loading->tokenizer, loading->tokenizer_bytes));
+    } else { /* rolling back: pools only grow, so begin with a fresh model */
+        struct cam_model *fresh;
+        CAM_TRY(cam_model_new(&t->model->shape, t->model->seed, &fresh));
+        cam_model_free(t->model);
+        t->model = fresh;
+    }
+    size_t i_block = 0;
+    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
+        CAM_TRY(cam_peer_restore_shape(ff, (size_t)t->state.subkeys[i_block]));
+    return cam_model_visit_state(t->model, list_region, &loading->list);
+}
+
+static enum cam_status load_region(void *context, const char *name, size_t bytes,
+                                   void **destination) {
+    struct loading *loading = context;
+    if (strcmp(name, "trainer") == 0) {
+        if (bytes != sizeof loading->t->state)
+            return cam_fail(CAM_ERR_CONFIG, "trainer state has %zu bytes, %zu expected", bytes,
+                            sizeof loading->t->state);
+        *destination = &loading->t->state;
+        return CAM_OK;
+    }
+    if (strcmp(name, "tokenizer") == 0) {
+        if (bytes > CAM_TOKENIZER_MAX_FILE_BYTES)
+            return cam_fail(CAM_ERR_DATA, "tokenizer of %zu bytes", bytes);
+        loading->tokenizer = malloc(bytes ? bytes : 1);
+        loading->tokenizer_bytes = bytes;
+        *destination = loading->tokenizer;
+        return loading->tokenizer ? CAM_OK : cam_fail(CAM_ERR_OS, "out of memory");
+    }
+    if (loading->list.n == 0)
+        CAM_TRY(shape_model(loading));
+    if (loading->next == loading->list.n ||
+        strcmp(loading->list.items[loading->next].name, name) != 0 ||
+        loading->list.items[loading->next].bytes != bytes)
+        return cam_fail(CAM_ERR_CONFIG,
+                        "region %s of %zu bytes does not fit this model (expected %s of %zu)", name,
+                        bytes,
+                        loading->next < loading->list.n ? loading->list.items[loading->next].name
+                                                        : "nothing",
+                        loading->next < loading->list.n ? loading->list.items[loading->next].bytes
+                                                        : 0);
+    *destination = loading->list.items[loading->next++].data;
+    return CAM_OK;
+}
+
+static enum cam_status pass_by(void *context, const char *name, void *data, size_t n_bytes) {
+    (void)context, (void)name, (void)data, (void)n_bytes;
+    return CAM_OK;
+}
+
+enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
+    struct loading loading = {.t = t};
+    enum cam_status status = cam_snapshot_load(t->snapshots, snapshot, load_region, &loading);
+    if (status == CAM_OK && (loading.list.n == 0 || loading.next != loading.list.n))
+        status = cam_fail(CAM_ERR_DATA, "snapshot %s lacks regions of the model", snapshot);
+    if (status == CAM_OK) /* lets every kind derive what follows from the state just loaded */
+        status = cam_model_visit_state(t->model, pass_by, NULL);
+    free(loading.list.items);
+    free(loading.tokenizer);
+    if (status == CAM_OK)
+        t->checkpoint_step = t->state.step;
+    return status;
+}
+
+enum cam_status cam_trainer_apply_settings(struct cam_trainer *t) {
+    CAM_TRY(cam_journal_settings(t->database, &t->settings));
+    CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
+    t->replay_share = t->settings.replay_share;
+    if (t->replay_share < 0)
+        CAM_TRY(cam_policy_number(t->database, "replay.share", 0, &t->replay_share));
+    if (!(t->replay_share >= 0 && t->replay_share <= 0.9))
+        return cam_fail(CAM_ERR_CONFIG, "replay.share %g: must be 0 to 0.9", t->replay_share);
+    return CAM_OK;
+}
+
+static enum cam_status add_trained(void *context, const struct cam_trained *trained) {
+    struct cam_trainer *t = context;
+    return cam_replay_add(&t->replay, trained->document, trained->bytes);
+}
+
+enum cam_status cam_trainer_rewind(struct cam_trainer *t) {
+    cam_queue_release(&t->queue);
+    cam_replay_release(&t->replay);
+    if (t->has_control) {
+        free(t->control.name);
+        free(t->control.value);
+        t->has_control = 0;
+    }
+    /* A document in progress is read again, and its first tokens skipped. */
+    t->read_to = t->state.offset > 0 ? t->state.position - 1 : t->state.position;
+    t->queue.offset = (size_t)t->state.offset;
+    t->n_unsound = 0;
+    return cam_history_trained(t->database, 0, add_trained, t);
+}
