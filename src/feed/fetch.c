@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "feed/address.h"
+#include "feed/gunzip.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -20,7 +21,14 @@
 #define MAX_DROPPED_BYTES   65536 /* read from the body of an error page before we hang up */
 #define SHOWN_BYTES         300
 
-enum problem { PROBLEM_NONE, PROBLEM_BODY, PROBLEM_HEADER, PROBLEM_ADDRESS, PROBLEM_MEMORY };
+enum problem {
+    PROBLEM_NONE,
+    PROBLEM_BODY,     /* over max_bytes */
+    PROBLEM_HEADER,   /* over max_header_bytes */
+    PROBLEM_ENCODING, /* an encoding we did not ask for */
+    PROBLEM_ADDRESS,  /* not public, not allowed */
+    PROBLEM_OTHER,    /* cam_message() says it; `status` is the status */
+};
 
 struct transfer {
     const struct cam_fetch_request *request;
@@ -35,8 +43,11 @@ struct transfer {
     char *host;            /* of the current hop, without brackets */
     char *target;          /* of the current hop, without credentials */
     size_t header_bytes, dropped_bytes;
+    struct cam_gunzip *gunzip; /* NULL where the body comes as it is */
+    char encoding[32];         /* Content-Encoding of the current answer */
     enum problem problem;
-    int enough; /* hung up on an error page: not a failure */
+    enum cam_status status; /* for PROBLEM_OTHER */
+    int enough;             /* hung up on an error page: not a failure */
     double deadline;
 };
 
@@ -74,6 +85,29 @@ void cam_fetch_result_release(struct cam_fetch_result *result) {
 
 /* ---- what libcurl calls ---- */
 
+/* The first bytes of a body have come: decide how it is decoded. */
+static enum problem begin_body(struct transfer *t) {
+    if (!t->encoding[0] || strcasecmp(t->encoding, "identity") == 0 || t->gunzip)
+        return PROBLEM_NONE;
+    if (strcasecmp(t->encoding, "gzip") != 0 && strcasecmp(t->encoding, "x-gzip") != 0)
+        return PROBLEM_ENCODING;
+    t->status = cam_gunzip_new(&t->gunzip);
+    return t->status == CAM_OK ? PROBLEM_NONE : PROBLEM_OTHER;
+}
+
+/* Stores a piece of the body, decoded; what is counted against the limit is what we keep, as
+ * libcurl's own limits count what comes over the wire (F3). */
+static enum problem keep_body(struct transfer *t, const char *bytes, size_t n_bytes) {
+    enum problem problem = begin_body(t);
+    if (problem != PROBLEM_NONE)
+        return problem;
+    t->status = t->gunzip ? cam_gunzip_push(t->gunzip, bytes, n_bytes, &t->result->body)
+                          : cam_buffer_append(&t->result->body, bytes, n_bytes);
+    return t->status == CAM_OK         ? PROBLEM_NONE
+           : t->status == CAM_ERR_DATA ? PROBLEM_BODY
+                                       : PROBLEM_OTHER;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     struct transfer *t = context;
     size_t n_bytes = size * n;
@@ -84,16 +118,8 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
         t->enough = t->dropped_bytes > MAX_DROPPED_BYTES;
         return t->enough ? 0 : n_bytes;
     }
-    /* These are decoded bytes; libcurl's own limits count what comes over the wire (F3). */
-    if (n_bytes > t->request->max_bytes - t->result->body.size) {
-        t->problem = PROBLEM_BODY;
-        return 0;
-    }
-    if (cam_buffer_append(&t->result->body, bytes, n_bytes) != CAM_OK) {
-        t->problem = PROBLEM_MEMORY;
-        return 0;
-    }
-    return n_bytes;
+    t->problem = keep_body(t, bytes, n_bytes);
+    return t->problem == PROBLEM_NONE ? n_bytes : 0;
 }
 
 /* The value if the header line is NAME's: trimmed, allocated; NULL otherwise or if it is longer
@@ -142,6 +168,14 @@ static long retry_after(const char *value) {
     return seconds > CAM_FETCH_MAX_RETRY_AFTER_S ? CAM_FETCH_MAX_RETRY_AFTER_S : (long)seconds;
 }
 
+/* Content-Encoding, once: two of them are two layers, which we do not unpack. */
+static void note_encoding(struct transfer *t, const char *line, size_t n_bytes) {
+    char *value = header_value(line, n_bytes, "Content-Encoding");
+    if (value)
+        snprintf(t->encoding, sizeof t->encoding, "%s%s", t->encoding[0] ? "several, " : "", value);
+    free(value);
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *context) {
     struct transfer *t = context;
     size_t n_bytes = size * n;
@@ -153,7 +187,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *context) {
     if (n_bytes >= 5 && strncasecmp(line, "HTTP/", 5) == 0) { /* a new answer begins */
         free_strings(t->result);
         t->result->retry_after_s = -1;
+        t->encoding[0] = '\0';
     }
+    note_encoding(t, line, n_bytes);
     keep(&t->result->etag, header_value(line, n_bytes, "ETag"));
     keep(&t->result->last_modified, header_value(line, n_bytes, "Last-Modified"));
     keep(&t->result->content_type, header_value(line, n_bytes, "Content-Type"));
@@ -310,7 +346,8 @@ static enum cam_status set_options(struct transfer *t) {
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* see fetch.h */
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip");
+    curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* see gunzip.h */
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, request->connect_ms);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, request->low_speed_bytes);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, request->low_speed_s);
@@ -339,8 +376,11 @@ static enum cam_status curl_failure(struct transfer *t, CURLcode code) {
     case PROBLEM_HEADER:
         return cam_fail(CAM_ERR_DATA, "%s: the answer's header exceeds the limit of %zu bytes",
                         t->shown, t->request->max_header_bytes);
-    case PROBLEM_MEMORY:
-        return cam_context(CAM_ERR_OS, "%s", t->shown);
+    case PROBLEM_ENCODING:
+        return cam_fail(CAM_ERR_PROTOCOL, "%s: content encoding %s was not asked for", t->shown,
+                        t->encoding);
+    case PROBLEM_OTHER:
+        return cam_context(t->status, "%s", t->shown);
     case PROBLEM_ADDRESS:
         if (code == CURLE_COULDNT_CONNECT)
             return cam_fail(CAM_ERR_PERMISSION,
@@ -381,12 +421,16 @@ static enum cam_status run_hop(struct transfer *t) {
     t->enough = 0;
     t->error[0] = '\0';
     cam_buffer_clear(&t->result->body);
+    cam_gunzip_free(t->gunzip);
+    t->gunzip = NULL;
     CURLcode code = curl_easy_perform(t->curl);
     long status = 0;
     curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
     t->result->http_status = (int)status;
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && t->enough))
         return curl_failure(t, code);
+    if (t->gunzip && !cam_gunzip_is_complete(t->gunzip))
+        return cam_fail(CAM_ERR_UNAVAILABLE, "%s: the gzip stream ends early", t->shown);
     return CAM_OK;
 }
 
@@ -491,6 +535,7 @@ enum cam_status cam_fetch(const struct cam_fetch_request *request,
     enum cam_status status = run(&t);
     curl_easy_cleanup(t.curl);
     curl_slist_free_all(t.headers);
+    cam_gunzip_free(t.gunzip);
     free(t.user);
     free(t.password);
     free(t.origin);

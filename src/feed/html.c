@@ -15,6 +15,7 @@ enum kind {
     KIND_BREAK,
     KIND_CELL,
     KIND_DROP,
+    KIND_DROP_LINE,
     KIND_ITEM,
     KIND_LINE,
     KIND_LIST,
@@ -41,11 +42,11 @@ static const struct tag {
     {"h1", KIND_PARAGRAPH},    {"h2", KIND_PARAGRAPH},
     {"h3", KIND_PARAGRAPH},    {"h4", KIND_PARAGRAPH},
     {"h5", KIND_PARAGRAPH},    {"h6", KIND_PARAGRAPH},
-    {"head", KIND_DROP},       {"header", KIND_LINE},
+    {"head", KIND_DROP_LINE},  {"header", KIND_LINE},
     {"hr", KIND_RULE},         {"html", KIND_LINE},
     {"iframe", KIND_DROP},     {"legend", KIND_LINE},
     {"li", KIND_ITEM},         {"main", KIND_LINE},
-    {"menu", KIND_LIST},       {"nav", KIND_DROP},
+    {"menu", KIND_LIST},       {"nav", KIND_DROP_LINE},
     {"noscript", KIND_DROP},   {"object", KIND_DROP},
     {"ol", KIND_LIST},         {"option", KIND_LINE},
     {"p", KIND_PARAGRAPH},     {"pre", KIND_PRE},
@@ -173,14 +174,18 @@ static void on_start(void *context, const xmlChar *name, const xmlChar **attribu
         return;
     }
     const struct tag *tag = find_tag(name);
-    if (!tag)
+    if (!tag || (page->n_dropping && tag->kind != KIND_DROP && tag->kind != KIND_DROP_LINE))
         return;
     switch (tag->kind) {
+    case KIND_DROP_LINE:
+        want_break(page, 1);
+        page->n_dropping++;
+        break;
     case KIND_DROP:
         page->n_dropping++;
         break;
     case KIND_BREAK:
-        if (page->n_pre && !page->n_dropping)
+        if (page->n_pre)
             put(page, "\n", 1);
         else
             want_break(page, page->n_breaks ? 2 : 1);
@@ -216,9 +221,10 @@ static void on_end(void *context, const xmlChar *name) {
     struct page *page = context;
     page->n_open--;
     const struct tag *tag = find_tag(name);
-    if (!tag)
+    if (!tag || (page->n_dropping && tag->kind != KIND_DROP && tag->kind != KIND_DROP_LINE))
         return;
     switch (tag->kind) {
+    case KIND_DROP_LINE:
     case KIND_DROP:
         page->n_dropping -= page->n_dropping > 0;
         break;
@@ -318,6 +324,7 @@ static void push(struct page *page, const char *html, size_t n_bytes) {
         }
         if (page->status != CAM_OK || end == n_bytes)
             return;
+        want_break(page, 1);
         const char *close = memchr(html + end, '>', n_bytes - end);
         at = close ? (size_t)(close - html) + 1 : n_bytes;
     }

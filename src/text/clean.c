@@ -3,12 +3,17 @@
  * nothing composes with a newline. */
 #include "text/clean.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #define MAX_MARKS       30
 #define MAX_BLANK_LINES 2
+
+/* Newlines are written before it is known whether text follows; those at the end are taken back
+ * and must not count against the limit. */
+#define SLACK_BYTES (MAX_BLANK_LINES + 2)
 
 enum mode { MODE_UTF8, MODE_LINE, MODE_TEXT };
 
@@ -195,13 +200,18 @@ static enum cam_status finish(struct cleaner *c) {
 static enum cam_status clean(enum mode mode, const void *bytes, size_t n_bytes,
                              struct cam_buffer *out, size_t *n_replaced) {
     struct cleaner c = {.out = out, .mode = mode, .start = out->size, .line = out->size};
-    size_t room = out->limit - out->size;
+    size_t limit = out->limit, room = limit - out->size;
+    out->limit += limit < SIZE_MAX - SLACK_BYTES ? SLACK_BYTES : 0;
     enum cam_status status = cam_buffer_reserve(out, n_bytes < room ? n_bytes : room);
     if (status == CAM_OK && n_bytes)
         status = run(&c, bytes, n_bytes);
     if (status == CAM_OK)
         status = finish(&c);
     free(c.code);
+    out->limit = limit;
+    if (status == CAM_ERR_DATA || out->size > limit)
+        status = cam_fail(CAM_ERR_DATA, "%zu bytes of input exceed the limit of %zu when cleaned",
+                          n_bytes, limit);
     if (status != CAM_OK)
         cut(out, c.start);
     else if (n_replaced)

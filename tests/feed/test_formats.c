@@ -1,0 +1,104 @@
+/* What holds for every registered format, and how the right one is found. */
+#include "base/rng.h"
+#include "feed/feed_formats.h"
+#include "feed_support.h"
+
+static struct collector c;
+
+static void drop(void) {
+    collector_release(&c);
+}
+
+TestSuite(formats, .fini = drop);
+
+static const char atom[] = "<?xml version=\"1.0\"?><feed xmlns=\"http://www.w3.org/2005/Atom\">"
+                           "<entry><content>x</content></entry></feed>";
+static const char ndjson[] = "{\"text\":\"about <feed xmlns='http://www.w3.org/2005/Atom'>\"}\n";
+static const char text[] = "Plain words.\n";
+
+static void check_format(const char *bytes, const char *content_type, const char *name) {
+    const char *format = NULL;
+    MUST(read_bytes(bytes, strlen(bytes), content_type, &c, &format));
+    cr_assert_str_eq(format, name);
+    cr_assert_eq(c.n_documents, 1);
+    collector_release(&c);
+}
+
+Test(formats, are_found_by_content_before_type) {
+    static const char *const types[] = {NULL, "", "text/plain", "application/octet-stream",
+                                        "Text/Plain; charset=utf-8"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        check_format(atom, types[i], "atom");
+        check_format(ndjson, types[i], "ndjson");
+        check_format(text, types[i], "text");
+    }
+    check_format(atom, "application/atom+xml;type=feed", "atom");
+    check_format(atom, "text/html", "atom");
+    check_format(ndjson, "application/atom+xml", "ndjson");
+    check_format(ndjson, "application/x-ndjson", "ndjson");
+    check_format("\xEF\xBB\xBF\n {\"text\":\"x\"}", NULL, "ndjson");
+}
+
+Test(formats, markup_that_is_no_feed_is_not_trained_on) {
+    cr_assert_eq(read_string("<html><body>login</body></html>", &c), CAM_ERR_DATA);
+    cr_assert(strstr(cam_message(), "no reader"), "%s", cam_message());
+    cr_assert_eq(read_bytes("login", 5, "text/html", &c, NULL), CAM_ERR_DATA);
+    cr_assert_eq(read_bytes("\0\1\2", 3, NULL, &c, NULL), CAM_ERR_DATA);
+    cr_assert_eq(c.n_documents, 0);
+}
+
+Test(formats, P14_empty_input) {
+    cr_assert_eq(read_bytes(NULL, 0, NULL, &c, NULL), CAM_ERR_DATA);
+    cr_assert_eq(read_bytes("", 0, "application/atom+xml", &c, NULL), CAM_ERR_DATA);
+    MUST(read_bytes("", 0, "application/x-ndjson", &c, NULL));
+    MUST(read_bytes("\n\n", 2, "application/x-ndjson", &c, NULL));
+    cr_assert_eq(c.n_documents, 0);
+}
+
+Test(formats, text_is_one_clean_document) {
+    MUST(read_string("\xEF\xBB\xBF"
+                     "A title\r\n\r\n  code\x01 \r\nbad \xFF\r\n",
+                     &c));
+    cr_assert_eq(c.n_documents, 1);
+    cr_assert_str_eq(c.document[0].text, "A title\n\n  code\nbad \xEF\xBF\xBD");
+    cr_assert_eq(c.document[0].n_replaced, 1);
+    cr_assert_null(c.document[0].title);
+}
+
+Test(formats, type_of_name) {
+    cr_assert_str_eq(cam_feed_type_of_name("a/b.NDJSON"), "application/x-ndjson");
+    cr_assert_str_eq(cam_feed_type_of_name("b.atom"), "application/atom+xml");
+    cr_assert_str_eq(cam_feed_type_of_name("c.txt"), "text/plain");
+    cr_assert_null(cam_feed_type_of_name("d"));
+}
+
+/* Damaged input of every kind, given to every format: no crash, a status, valid documents. */
+static void damage(char *bytes, size_t n, uint32_t round) {
+    struct cam_random random = cam_random_at(11, CAM_PURPOSE_TEST, round, 0);
+    for (uint32_t i = 0; i <= random.word[0] % 4; i++) {
+        struct cam_random where = cam_random_at(11, CAM_PURPOSE_TEST, round, i + 1);
+        bytes[where.word[0] % n] = "\0<>&\"'{}[]\\\xFF\xC3 \n/!x;"[where.word[1] % 20];
+    }
+}
+
+Test(formats, damaged_input_is_survived) {
+    static const char *const samples[] = {"basic.atom", "mixed.ndjson"};
+    struct cam_feed_limits limits;
+    cam_feed_limits_init(&limits);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        size_t n;
+        char *bytes = load_sample(samples[i], &n), *copy = malloc(n);
+        for (uint32_t round = 0; round < 1500; round++) {
+            memcpy(copy, bytes, n);
+            damage(copy, n, round);
+            for (size_t k = 0; cam_feed_formats[k]; k++) {
+                struct cam_document_sink sink = collector_sink(&c);
+                enum cam_status status = cam_feed_formats[k]->read(copy, n, &limits, &sink);
+                cr_assert(status == CAM_OK || status == CAM_ERR_DATA, "%s", cam_message());
+                collector_release(&c);
+            }
+        }
+        free(bytes);
+        free(copy);
+    }
+}
