@@ -41,6 +41,14 @@ CAM_CLONES void cam_axpy(cam_real alpha, const cam_real *x, cam_real *y, size_t 
         y[i] += x[i] * alpha;
 }
 
+CAM_CLONES void cam_multiply_add(const cam_real *a, const cam_real *x, cam_real *y, size_t n) {
+    size_t i = 0;
+    for (; i + CAM_LANES <= n; i += CAM_LANES)
+        CAM_STORE(y + i, CAM_LOAD(y + i) + CAM_LOAD(a + i) * CAM_LOAD(x + i));
+    for (; i < n; i++)
+        y[i] += a[i] * x[i];
+}
+
 CAM_CLONES double cam_sum_squares(const cam_real *x, size_t n) {
     double total = 0;
     for (size_t at = 0; at < n; at += 4096) { /* float lanes over a page, double over pages */

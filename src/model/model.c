@@ -2,6 +2,7 @@
 
 #include "math/blas.h"
 #include "math/vector.h"
+#include "model/conv.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -68,6 +69,14 @@ static enum cam_status block_create(struct cam_model *model, size_t i_block) {
                                  s->kv_heads, s->width / s->heads, model->rotation));
     snprintf(name, sizeof name, "%s.norm2", prefix);
     CAM_TRY(cam_params_add(&model->params, name, CAM_PART_NORM, 1, s->width, 0, &block->norm2));
+    if (s->conv) {
+        snprintf(name, sizeof name, "%s.conv1", prefix);
+        CAM_TRY(cam_params_add(&model->params, name, CAM_PART_NORM, CAM_CONV_WIDTH, s->width, 0,
+                               &block->conv1));
+        snprintf(name, sizeof name, "%s.conv2", prefix);
+        CAM_TRY(cam_params_add(&model->params, name, CAM_PART_NORM, CAM_CONV_WIDTH, s->width, 0,
+                               &block->conv2));
+    }
     cam_param_fill(block->norm1, 1);
     cam_param_fill(block->norm2, 1);
     cam_param_fill(block->attention.q_gain, 1);
@@ -191,6 +200,25 @@ static void embed(struct cam_model *model, const struct cam_pass *pass, cam_real
         memcpy(x + n * d, model->embedding->value + model->tokens[n] * d, d * sizeof *x);
 }
 
+/* What a branch reads: the normalised stream, through the convolution if there is one. */
+static cam_real *mix_neighbours(const struct cam_param *conv, const struct cam_pass *pass,
+                                size_t n_sequences, cam_real *h) {
+    if (!conv)
+        return h;
+    cam_real *c = alloc_rows(pass, conv->cols);
+    cam_conv_forward(conv, pass, pass->n_tokens / n_sequences, h, c);
+    return c;
+}
+
+static cam_real *mix_neighbours_backward(struct cam_param *conv, const struct cam_pass *pass,
+                                         size_t n_sequences, const cam_real *h, cam_real *dc) {
+    if (!conv)
+        return dc;
+    cam_real *dh = alloc_rows(pass, conv->cols);
+    cam_conv_backward(conv, pass, pass->n_tokens / n_sequences, h, dc, dh);
+    return dh;
+}
+
 static void block_forward(struct cam_block *block, const struct cam_pass *pass,
                           size_t n_sequences, cam_real *x) {
     size_t d = block->norm1->cols, n = pass->n_tokens;
@@ -202,11 +230,13 @@ static void block_forward(struct cam_block *block, const struct cam_pass *pass,
     block->rms2 = alloc_rows(pass, 1);
     memcpy(block->x1, x, n * d * sizeof *x);
     norm_forward(pass, block->norm1, block->x1, block->h1, block->rms1);
-    cam_attention_forward(&block->attention, pass, n_sequences, block->h1, x);
+    block->c1 = mix_neighbours(block->conv1, pass, n_sequences, block->h1);
+    cam_attention_forward(&block->attention, pass, n_sequences, block->c1, x);
     memcpy(block->x2, x, n * d * sizeof *x);
     norm_forward(pass, block->norm2, block->x2, block->h2, block->rms2);
+    block->c2 = mix_neighbours(block->conv2, pass, n_sequences, block->h2);
     for (size_t i = 0; i < block->n_ff; i++)
-        block->ff[i]->ops->forward(block->ff[i], pass, block->h2, x);
+        block->ff[i]->ops->forward(block->ff[i], pass, block->c2, x);
 }
 
 void cam_model_forward(struct cam_model *model, const struct cam_pass *pass, size_t n_sequences,
@@ -258,12 +288,14 @@ static cam_real *block_backward(struct cam_block *block, const struct cam_pass *
     block->dy = dx;
     memset(dh, 0, n * d * sizeof *dh);
     for (size_t i = 0; i < block->n_ff; i++)
-        block->ff[i]->ops->backward(block->ff[i], pass, block->h2, dx, dh);
+        block->ff[i]->ops->backward(block->ff[i], pass, block->c2, dx, dh);
     memcpy(dx_in, dx, n * d * sizeof *dx); /* dx stays: sparse updates read it */
-    norm_backward(pass, block->norm2, block->x2, block->rms2, dh, dx_in);
+    cam_real *d_norm = mix_neighbours_backward(block->conv2, pass, n_sequences, block->h2, dh);
+    norm_backward(pass, block->norm2, block->x2, block->rms2, d_norm, dx_in);
     memset(dh, 0, n * d * sizeof *dh);
-    cam_attention_backward(&block->attention, pass, n_sequences, block->h1, dx_in, dh);
-    norm_backward(pass, block->norm1, block->x1, block->rms1, dh, dx_in);
+    cam_attention_backward(&block->attention, pass, n_sequences, block->c1, dx_in, dh);
+    d_norm = mix_neighbours_backward(block->conv1, pass, n_sequences, block->h1, dh);
+    norm_backward(pass, block->norm1, block->x1, block->rms1, d_norm, dx_in);
     return dx_in;
 }
 

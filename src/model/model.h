@@ -26,17 +26,20 @@ struct cam_model_shape {
     size_t context;         /* T at most */
     size_t peer_heads, peer_top_k, peer_key_width, peer_subkeys, peer_subkeys_capacity;
     double pool_lr_scale;
+    int conv; /* 1: a short causal convolution (model/conv.h) before each branch */
     char ff[CAM_MAX_BLOCKS][24]; /* slot of each block: "dense", "peer", "dense+peer" */
 };
 
 struct cam_block {
     struct cam_param *norm1, *norm2; /* (1, D) */
+    struct cam_param *conv1, *conv2; /* (4, D), or NULL */
     struct cam_attention attention;
     struct cam_ff *ff[CAM_MAX_FF];
     size_t n_ff;
     /* kept from forward to backward */
     cam_real *x1, *x2;     /* (N, D) the residual stream before each branch */
     cam_real *h1, *h2;     /* (N, D) normalised */
+    cam_real *c1, *c2;     /* (N, D) after the convolution: what the branches read */
     cam_real *rms1, *rms2; /* (N) inverse rms */
     const cam_real *dy;    /* (N, D) gradient at the slot's output, for sparse updates */
 };

@@ -25,7 +25,7 @@ static void setup(struct fixture *f, const char *ff, int n_threads) {
                                     .heads = 4, .kv_heads = 2, .hidden = 20, .context = T,
                                     .peer_heads = 2, .peer_top_k = 4, .peer_key_width = 16,
                                     .peer_subkeys = 8, .peer_subkeys_capacity = 16,
-                                    .pool_lr_scale = 1};
+                                    .pool_lr_scale = 1, .conv = 1};
     for (size_t i = 0; i < shape.n_blocks; i++)
         strcpy(shape.ff[i], ff);
     cr_assert_eq(cam_model_new(&shape, 7, &f->model), CAM_OK, "%s", cam_message());
