@@ -198,7 +198,7 @@ enum cam_status cam_ndjson_reader_finish(struct cam_ndjson_reader *r) {
 static enum cam_status read_ndjson(const char *bytes, size_t n_bytes,
                                    const struct cam_feed_limits *limits,
                                    const struct cam_document_sink *sink) {
-    struct cam_ndjson_reader *reader;
+    struct cam_ndjson_reader *reader = NULL;
     CAM_TRY(cam_ndjson_reader_new(limits, sink, &reader));
     /* The unfinished last line is read in place too, so nothing is ever copied here. */
     size_t n_whole = n_bytes;
