@@ -11,6 +11,7 @@
 #include "feed/feed_formats.h"
 #include "feed/html.h"
 #include "feed/markup.h"
+#include "feed/xml_encoding.h"
 #include "text/clean.h"
 
 #include <expat.h>
@@ -384,6 +385,7 @@ static enum cam_status parse(struct atom *atom, const char *bytes, size_t n_byte
     XML_SetElementHandler(atom->parser, on_start, on_end);
     XML_SetCharacterDataHandler(atom->parser, on_text);
     XML_SetStartDoctypeDeclHandler(atom->parser, on_doctype);
+    XML_SetUnknownEncodingHandler(atom->parser, cam_xml_encoding, NULL);
     /* One call for everything: expat rescans an unfinished token with every further piece. */
     enum XML_Status parsed = XML_Parse(atom->parser, bytes, (int)n_bytes, 1);
     if (atom->done)

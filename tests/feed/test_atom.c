@@ -143,6 +143,40 @@ Test(atom, prefixes_cdata_and_utf16) {
     free(wide);
 }
 
+Test(atom, N16_declared_encodings) {
+    static const struct {
+        const char *encoding, *bytes, *text;
+    } cases[] = {
+        {"ISO-8859-1", "caf\xE9", "caf\xC3\xA9"},
+        {"windows-1252",
+         "\x93"
+         "caf\xE9\x94",
+         "\xE2\x80\x9C"
+         "caf\xC3\xA9\xE2\x80\x9D"},
+        {"Windows-1251", "\xCC\xE8\xF0", "\xD0\x9C\xD0\xB8\xD1\x80"},
+        {"KOI8-R", "\xED\xC9\xD2", "\xD0\x9C\xD0\xB8\xD1\x80"},
+        {"UTF-8", "caf\xE9", NULL}, /* a wrong declaration */
+        {"UTF-8", "\xED\xA0\x80", NULL},
+        {"UTF-16", "cafe", NULL},
+        {"UTF-7", "+ADw-script+AD4-", NULL},
+        {"windows-1252", "\x81", NULL}, /* not assigned */
+        {"../../tmp/x", "a", NULL},
+        {"UTF-8//IGNORE", "a", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char feed[512];
+        snprintf(
+            feed, sizeof feed,
+            "<?xml version=\"1.0\" encoding=\"%s\"?>" FEED(ENTRY("a", "<content>%s</content>")),
+            cases[i].encoding, cases[i].bytes);
+        enum cam_status status = read_string(feed, &c);
+        cr_assert_eq(status, cases[i].text ? CAM_OK : CAM_ERR_DATA, "%s", cases[i].encoding);
+        if (cases[i].text)
+            cr_assert_str_eq(c.document[0].text, cases[i].text);
+        collector_release(&c);
+    }
+}
+
 Test(atom, N13_broken_xml_delivers_nothing_and_names_the_place) {
     static const char broken[] = "<feed xmlns=\"http://www.w3.org/2005/Atom\">\n" ENTRY(
         "a", "<content>x</content>") "\n<entry><id>b</id></feed>";

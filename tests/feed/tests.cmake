@@ -16,3 +16,6 @@ if(MICROHTTPD_FOUND)
 else()
   message(STATUS "libmicrohttpd not found: the fetch tests are left out")
 endif()
+cam_test(feed feed_memory LABELS unit fault)
+target_link_options(test_feed_memory PRIVATE
+  -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=strdup)
