@@ -580,6 +580,120 @@ Test(fetch, N14_credentials_are_sent_home_and_shown_nowhere) {
     cam_httpd_stop(other);
 }
 
+/* ---- TLS ---- */
+
+static char *load(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/feed/%s", CAM_TEST_DATA, name);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file, "%s", path);
+    char *text = calloc(1, 8192);
+    cr_assert_gt(fread(text, 1, 8191, file), 0);
+    fclose(file);
+    return text;
+}
+
+/* Replaces the plain server by one with CERTIFICATE. */
+static void use_tls(const char *certificate) {
+    char *pem = load(certificate), *key = load("tls-test-only-key.pem");
+    cam_httpd_stop(server);
+    server = cam_httpd_start_tls("127.0.0.1", pem, key);
+    free(pem);
+    free(key);
+    if (!server) {
+        server = cam_httpd_start("127.0.0.1");
+        cr_skip_test("libmicrohttpd without TLS");
+    }
+}
+
+static const char ca_file[] = CAM_TEST_DATA "/feed/tls-localhost.pem";
+
+Test(fetch, N12_tls_with_a_trusted_certificate) {
+    use_tls("tls-localhost.pem");
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/feed", .body = "safe"});
+    aim("/feed");
+    request.ca_file = ca_file;
+    MUST(fetch());
+    cr_assert_str_eq(result.body.data, "safe");
+}
+
+Test(fetch, N12_bad_certificates_are_refused) {
+    use_tls("tls-localhost.pem");
+    aim("/feed"); /* self-signed */
+    check_failed(CAM_ERR_PROTOCOL);
+    check_message("TLS");
+    snprintf(url, sizeof url, "https://127.0.0.1:%d/feed", cam_httpd_port(server));
+    request.ca_file = ca_file; /* for localhost, not for 127.0.0.1 */
+    check_failed(CAM_ERR_PROTOCOL);
+    use_tls("tls-expired.pem");
+    aim("/feed");
+    request.ca_file = CAM_TEST_DATA "/feed/tls-expired.pem";
+    check_failed(CAM_ERR_PROTOCOL);
+    check_message("TLS");
+    cr_assert_eq(cam_httpd_n_requests(server), 0);
+}
+
+Test(fetch, N05_https_never_redirects_to_http) {
+    char target[128];
+    struct cam_httpd *plain = cam_httpd_start("127.0.0.1");
+    use_tls("tls-localhost.pem");
+    cam_httpd_url(plain, "/feed", target, sizeof target);
+    cam_httpd_add(plain, &(struct cam_httpd_route){.path = "/feed", .body = "plain"});
+    cam_httpd_add(server,
+                  &(struct cam_httpd_route){.path = "/feed", .status = 301, .location = target});
+    aim("/feed");
+    request.ca_file = ca_file;
+    check_failed(CAM_ERR_PROTOCOL);
+    check_message("from https to http");
+    cr_assert_eq(cam_httpd_n_requests(plain), 0);
+    cam_httpd_stop(plain);
+}
+
+Test(fetch, N14_credentials_do_not_cross_schemes) {
+    char target[128], with[256];
+    struct cam_httpd *plain = cam_httpd_start("127.0.0.1");
+    use_tls("tls-localhost.pem");
+    cam_httpd_url(server, "/feed", target, sizeof target);
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/feed", .body = "x"});
+    cam_httpd_add(plain,
+                  &(struct cam_httpd_route){.path = "/up", .status = 301, .location = target});
+    snprintf(with, sizeof with, "http://user:secret@localhost:%d/up", cam_httpd_port(plain));
+    cam_fetch_request_init(&request, with);
+    request.allow = loopback;
+    request.ca_file = ca_file;
+    MUST(fetch());
+    cr_assert_str_eq(cam_httpd_request(server, 0)->authorization, "");
+    cam_httpd_stop(plain);
+}
+
+/* ---- many at once ---- */
+
+static void *fetch_often(void *context) {
+    for (int i = 0; i < 8; i++) {
+        struct cam_fetch_request mine;
+        struct cam_fetch_result got;
+        cam_fetch_request_init(&mine, context);
+        mine.allow = loopback;
+        if (cam_fetch(&mine, &got) != CAM_OK || got.body.size != 5)
+            return NULL;
+        cam_fetch_result_release(&got);
+    }
+    return context;
+}
+
+Test(fetch, threads_do_not_disturb_each_other) {
+    pthread_t threads[4];
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/feed", .body = "hello"});
+    aim("/feed");
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, fetch_often, url), 0);
+    for (int i = 0; i < 4; i++) {
+        void *done = NULL;
+        pthread_join(threads[i], &done);
+        cr_assert_eq(done, url);
+    }
+}
+
 Test(fetch, N14_masked_addresses) {
     static const char *const cases[][2] = {
         {"http://host/feed", "http://host/feed"},

@@ -14,7 +14,8 @@
 
 struct cam_httpd {
     struct MHD_Daemon *daemon;
-    char address[64];
+    const char *scheme;
+    char host[64];
     int port;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t wake;
@@ -127,7 +128,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return route.way == CAM_HTTPD_HANG ? MHD_NO : answer(connection, &route, &request);
 }
 
-struct cam_httpd *cam_httpd_start(const char *address) {
+struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certificate,
+                                      const char *key) {
     struct cam_httpd *server = calloc(1, sizeof *server);
     if (!server)
         return NULL;
@@ -136,20 +138,30 @@ struct cam_httpd *cam_httpd_start(const char *address) {
     int is_ipv6 = inet_pton(AF_INET6, address, &in6.sin6_addr) == 1;
     if (!is_ipv6)
         inet_pton(AF_INET, address, &in.sin_addr);
-    snprintf(server->address, sizeof server->address, is_ipv6 ? "[%s]" : "%s", address);
+    server->scheme = key ? "https" : "http";
+    snprintf(server->host, sizeof server->host, is_ipv6 ? "[%s]" : "%s",
+             key ? "localhost" : address);
     pthread_mutex_init(&server->mutex, NULL);
     pthread_cond_init(&server->wake, NULL);
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
-    server->daemon = MHD_start_daemon(flags | (is_ipv6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL,
-                                      on_request, server, MHD_OPTION_SOCK_ADDR,
-                                      is_ipv6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in,
-                                      MHD_OPTION_END);
+    const struct sockaddr *bound = is_ipv6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)certificate},
+                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
+                                   {MHD_OPTION_END, 0, NULL}};
+    server->daemon = MHD_start_daemon(
+        flags | (is_ipv6 ? MHD_USE_IPv6 : 0) | (key ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request,
+        server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)1 << 20, MHD_OPTION_SOCK_ADDR, bound,
+        MHD_OPTION_ARRAY, key ? tls : tls + 2, MHD_OPTION_END);
     if (!server->daemon) {
         free(server);
         return NULL;
     }
     server->port = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     return server;
+}
+
+struct cam_httpd *cam_httpd_start(const char *address) {
+    return cam_httpd_start_tls(address, NULL, NULL);
 }
 
 void cam_httpd_stop(struct cam_httpd *server) {
@@ -170,7 +182,7 @@ int cam_httpd_port(const struct cam_httpd *server) {
 }
 
 char *cam_httpd_url(const struct cam_httpd *server, const char *path, char *out, size_t out_bytes) {
-    snprintf(out, out_bytes, "http://%s:%d%s", server->address, server->port, path);
+    snprintf(out, out_bytes, "%s://%s:%d%s", server->scheme, server->host, server->port, path);
     return out;
 }
 

@@ -51,9 +51,13 @@ struct cam_httpd_request {
 
 /* Listens on a free port of ADDRESS ("127.0.0.1" or "::1"); NULL if it cannot. */
 struct cam_httpd *cam_httpd_start(const char *address);
+/* The same over TLS, with a certificate and its key as PEM text; NULL too if libmicrohttpd was
+ * built without TLS. */
+struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certificate,
+                                      const char *key);
 void cam_httpd_stop(struct cam_httpd *server); /* waits for every connection; accepts NULL */
 int cam_httpd_port(const struct cam_httpd *server);
-/* "http://ADDRESS:PORT" PATH.  Returns OUT. */
+/* "http://ADDRESS:PORT" PATH (https and localhost over TLS).  Returns OUT. */
 char *cam_httpd_url(const struct cam_httpd *server, const char *path, char *out, size_t out_bytes);
 /* Copies ROUTE; aborts when there are more than 64. */
 void cam_httpd_add(struct cam_httpd *server, const struct cam_httpd_route *route);
