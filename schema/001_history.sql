@@ -143,6 +143,7 @@ CREATE TABLE usage (
     n_experts INTEGER NOT NULL, unevenness REAL, hub_share REAL,
     PRIMARY KEY (lineage, moment, layer, generation)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_step ON usage (step);
 CREATE TABLE generation_states (
     lineage INTEGER NOT NULL, moment INTEGER NOT NULL, step INTEGER NOT NULL,
     layer INTEGER NOT NULL, generation INTEGER NOT NULL,
@@ -153,6 +154,7 @@ CREATE TABLE generation_states (
     reason TEXT NOT NULL, decision INTEGER, hash TEXT,
     PRIMARY KEY (lineage, moment, layer, generation, state)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX generation_states_of ON generation_states (layer, generation);
 CREATE TABLE evaluations (
     lineage INTEGER NOT NULL, moment INTEGER NOT NULL, evaluation INTEGER NOT NULL,
     step INTEGER NOT NULL, position INTEGER NOT NULL, documents INTEGER NOT NULL,

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "store/database.h"
+#include "store/policies.h"
 #include "store/rows.h"
 #include "store/sql.h"
 

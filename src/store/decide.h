@@ -15,7 +15,6 @@
 
 #define CAM_DECIDE_INSTRUCTIONS 20000000 /* virtual-machine instructions a view may take */
 #define CAM_DECIDE_ROWS         16       /* rows read of each view */
-#define CAM_POLICY_BYTES        65536
 
 /* Checks TEXT and runs each of its views once, inside a savepoint that is rolled back.
  * CAM_ERR_CONFIG names the statement or view and what is wrong.  Needs an open transaction. */
