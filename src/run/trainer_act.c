@@ -194,12 +194,7 @@ enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item
         break;
     case CAM_ITEM_GROW:
     case CAM_ITEM_FREEZE:
-        asked.kind = item->kind == CAM_ITEM_GROW ? CAM_DECIDE_GROW : CAM_DECIDE_FREEZE;
-        asked.amount = strtoll(item->value ? item->value : "0", NULL, 10);
-        if (asked.kind == CAM_DECIDE_GROW && !t->last.nll)
-            snprintf(outcome, sizeof outcome, "refused: no step was trained since the start");
-        else
-            status = act(t, &asked, outcome, sizeof outcome);
+        snprintf(outcome, sizeof outcome, "refused: growing and freezing are the policy's to decide");
         break;
     case CAM_ITEM_SETTING:
     case CAM_ITEM_POLICY:

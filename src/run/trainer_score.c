@@ -45,8 +45,8 @@ static enum cam_status score_probe(void *context, const struct cam_probe_text *t
         e->scores[e->n++] = (struct cam_score){.probe = text->probe};
     }
     struct cam_score *score = &e->scores[e->n - 1];
-    uint16_t *ids;
-    size_t n_ids;
+    uint16_t *ids = NULL;
+    size_t n_ids = 0;
     CAM_TRY(cam_trainer_encode(e->t, text->text, text->text_bytes, &ids, &n_ids));
     cam_scorer_add(&e->scorer, ids, n_ids, cam_tokenizer_end_of_text(e->t->tokenizer),
                    &score->nll);
@@ -79,8 +79,8 @@ enum cam_status cam_trainer_evaluate(struct cam_trainer *t, const char *reason,
 enum cam_status cam_trainer_score(struct cam_trainer *t, const char *text, size_t n_bytes,
                                   double *nll, int64_t *tokens) {
     struct cam_scorer scorer;
-    uint16_t *ids;
-    size_t n_ids;
+    uint16_t *ids = NULL;
+    size_t n_ids = 0;
     double sum = 0;
     CAM_TRY(cam_trainer_encode(t, text, n_bytes, &ids, &n_ids));
     enum cam_status status = cam_scorer_init(&scorer, t->model, t->threads, &t->check_arena);

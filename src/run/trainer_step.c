@@ -30,9 +30,9 @@ static enum cam_status pack_replay_rows(struct cam_trainer *t, uint64_t step, si
     for (size_t row = first_row; row < t->packed.batch.n_sequences; row++) {
         struct cam_replay_draw draw = cam_replay_draw(&t->replay, (uint64_t)t->settings.seed, step,
                                                       (uint32_t)row);
-        char *text;
-        size_t n_bytes, n_ids;
-        uint16_t *ids;
+        char *text = NULL;
+        size_t n_bytes = 0, n_ids = 0;
+        uint16_t *ids = NULL;
         CAM_TRY(cam_journal_text(t->database, draw.document, &text, &n_bytes));
         enum cam_status status = cam_trainer_encode(t, text, n_bytes, &ids, &n_ids);
         free(text);

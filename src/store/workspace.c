@@ -164,6 +164,10 @@ struct cam_database *cam_workspace_database(struct cam_workspace *workspace) {
     return workspace->database;
 }
 
+int cam_workspace_writable(const struct cam_workspace *workspace) {
+    return workspace->lock >= 0;
+}
+
 pid_t cam_workspace_owner(const char *dir) {
     char path[CAM_PATH_BYTES];
     if (cam_fs_join(path, dir, "lock") != CAM_OK)

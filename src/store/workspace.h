@@ -39,6 +39,9 @@ CAM_MUST_USE enum cam_status cam_workspace_finish_init(struct cam_workspace *wor
 const char *cam_workspace_dir(const struct cam_workspace *workspace);         /* borrowed */
 struct cam_database *cam_workspace_database(struct cam_workspace *workspace); /* borrowed */
 
+/* 1: opened with the lock, so its history may be changed. */
+int cam_workspace_writable(const struct cam_workspace *workspace);
+
 /* Process that holds the lock of DIR, 0 if nobody does. */
 pid_t cam_workspace_owner(const char *dir);
 
