@@ -86,6 +86,11 @@ CAM_MUST_USE enum cam_status cam_trainer_generate(struct cam_trainer *trainer, c
 CAM_MUST_USE enum cam_status cam_trainer_hash(struct cam_trainer *trainer,
                                               char hex[CAM_HASH_HEX_BYTES]);
 
+/* Compares every frozen generation with the content hash written down when it was frozen; one call
+ * of FN (may be NULL) a problem. */
+CAM_MUST_USE enum cam_status cam_trainer_verify(struct cam_trainer *trainer, cam_problem_fn *fn,
+                                                void *context, int64_t *problems);
+
 /* Parameters in all, those active for a token, FLOPs a token (forward), bytes of state. */
 struct cam_trainer_size {
     double parameters, active, flops, bytes;

@@ -1,0 +1,68 @@
+#include "cli/cli.h"
+
+#include "store/history.h"
+
+#include <stdio.h>
+
+static const char help[] =
+    "usage: cambium rollback [-C DIR] ID|TAG [--requeue | --set-aside] [--reason TEXT]\n"
+    "\n"
+    "  ID            a snapshot's id or its first digits (at least 4); a TAG; or \"latest\"\n"
+    "  --set-aside   documents trained since are not trained again (default)\n"
+    "  --requeue     they wait again, in their old order, for the next run\n"
+    "  --reason TEXT why, for the history\n"
+    "\n"
+    "The model, its optimiser, settings and policy become those of the snapshot, bit for bit.  What\n"
+    "is left behind stays in the history as an abandoned lineage; nothing is erased.\n"
+    "\n"
+    "Examples:\n"
+    "  cambium rollback -C w before-the-news\n"
+    "  cambium rollback -C w 3f2a --requeue --reason 'policy was wrong'\n"
+    "  sqlite3 -readonly w/history.db 'SELECT * FROM v1_lineages'\n"
+    "\n"
+    "See also: cambium help snapshots, cambium help snapshot\n";
+
+static enum cam_status roll_back(struct cam_cli_session *session, const char *snapshot,
+                                 enum cam_rollback_mode mode, const char *reason) {
+    struct cam_counts counts;
+    int64_t lineage;
+    CAM_TRY(cam_trainer_rollback(session->trainer, snapshot, mode, reason, &lineage));
+    CAM_TRY(cam_trainer_checkpoint(session->trainer));
+    CAM_TRY(cam_history_counts(session->database, &counts));
+    printf("lineage %lld: %s documents trained, %s pending, %s set aside\nmodel hash %s\n",
+           (long long)lineage, cam_cli_grouped(counts.trained), cam_cli_grouped(counts.pending),
+           cam_cli_grouped(counts.set_aside), counts.model_hash);
+    return CAM_OK;
+}
+
+static enum cam_status run(struct cam_cli *cli) {
+    static const struct option longs[] = {{"requeue", no_argument, NULL, 'q'},
+                                          {"set-aside", no_argument, NULL, 'a'},
+                                          {"reason", required_argument, NULL, 'r'},
+                                          {0}};
+    struct cam_cli_session session;
+    const char *reason = "person";
+    int requeue = 0, set_aside = 0, found;
+    while ((found = cam_cli_next(cli, "", longs)) != -1) {
+        if (found == 'q')
+            requeue = 1;
+        else if (found == 'a')
+            set_aside = 1;
+        else if (found == 'r')
+            reason = optarg;
+        else
+            return cam_cli_bad(cli);
+    }
+    CAM_TRY(cam_cli_arguments(cli, 1, 1, "a snapshot's ID or TAG"));
+    if (requeue && set_aside)
+        return cam_fail(CAM_ERR_USAGE, "rollback: --requeue and --set-aside exclude each other");
+    CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
+    enum cam_status status =
+        roll_back(&session, cam_cli_argument(cli, 0),
+                  requeue ? CAM_ROLLBACK_REQUEUE : CAM_ROLLBACK_SET_ASIDE, reason);
+    cam_cli_end(&session);
+    return status;
+}
+
+const struct cam_command cam_command_rollback = {
+    "rollback", "Go back to a snapshot, exactly.", help, run};

@@ -1,0 +1,107 @@
+#include "cli/cli.h"
+
+#include "store/history.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: cambium status [-C DIR] [--json]\n"
+    "\n"
+    "  --json  one object; documents.journalled = trained + pending + quarantined + held_out +\n"
+    "          set_aside, always\n"
+    "\n"
+    "Works beside a running service and on a read-only folder.  model_hash covers all parameters\n"
+    "and optimiser state at the newest checkpoint: two runs over one journal have the same.\n"
+    "\n"
+    "Examples:\n"
+    "  cambium status -C w\n"
+    "  cambium status -C w --json | jq .documents.pending\n"
+    "  sqlite3 -readonly w/history.db 'SELECT state, count(*) FROM v1_documents GROUP BY 1'\n"
+    "\n"
+    "See also: cambium help log, cambium help eval\n";
+
+struct extra {
+    char policy[128], preset[64];
+    int64_t feeds;
+    pid_t owner;
+};
+
+static enum cam_status read_extra(const struct cam_cli *cli, struct cam_database *database,
+                                  struct extra *extra) {
+    extra->owner = cam_workspace_owner(cli->dir);
+    CAM_TRY(cam_query_text(database, "SELECT name FROM v1_policies WHERE in_force", NULL,
+                           extra->policy, sizeof extra->policy));
+    CAM_TRY(cam_query_text(database, "SELECT value FROM v1_settings WHERE key = 'model.preset'",
+                           NULL, extra->preset, sizeof extra->preset));
+    return cam_query_int(database, "SELECT count(*) FROM v1_feeds WHERE state = 'active'", NULL, 0,
+                         &extra->feeds);
+}
+
+static enum cam_status print_json(const struct cam_counts *c, const struct extra *extra) {
+    json_t *documents =
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "journalled", (json_int_t)c->journalled, "trained",
+                  (json_int_t)c->trained, "pending", (json_int_t)c->pending, "quarantined",
+                  (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out, "set_aside",
+                  (json_int_t)c->set_aside);
+    return cam_cli_print_json(json_pack(
+        "{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "documents", documents, "tokens",
+        (json_int_t)c->tokens, "experts", (json_int_t)c->experts, "generations",
+        (json_int_t)c->generations, "lineage", (json_int_t)c->lineage, "step", (json_int_t)c->step,
+        "snapshot", cam_cli_json_text(c->snapshot), "model_hash", cam_cli_json_text(c->model_hash),
+        "bits_per_byte", cam_cli_json_real(c->bits_per_byte), "policy",
+        cam_cli_json_text(extra->policy), "preset", cam_cli_json_text(extra->preset), "feeds",
+        (json_int_t)extra->feeds, "running",
+        extra->owner ? json_integer((json_int_t)extra->owner) : json_null()));
+}
+
+static void print_lines(const struct cam_counts *c, const struct extra *extra) {
+    printf("documents      %s journalled = %s trained + %s pending + %s quarantined + %s held out "
+           "+ %s set aside\n",
+           cam_cli_grouped(c->journalled), cam_cli_grouped(c->trained), cam_cli_grouped(c->pending),
+           cam_cli_grouped(c->quarantined), cam_cli_grouped(c->held_out),
+           cam_cli_grouped(c->set_aside));
+    printf("tokens         %s in %s steps\n", cam_cli_grouped(c->tokens), cam_cli_grouped(c->step));
+    if (isfinite(c->bits_per_byte))
+        printf("bits per byte  %.4f (new documents as they came, the last 32)\n", c->bits_per_byte);
+    printf("experts        %s in %s generations\n", cam_cli_grouped(c->experts),
+           cam_cli_grouped(c->generations));
+    printf("lineage        %lld\n", (long long)c->lineage);
+    printf("snapshot       %s\n", *c->snapshot ? c->snapshot : "none yet");
+    printf("model hash     %s\n", c->model_hash);
+    printf("policy         %s, preset %s, %lld feeds\n", extra->policy, extra->preset,
+           (long long)extra->feeds);
+    if (extra->owner)
+        printf("service        process %ld\n", (long)extra->owner);
+    else
+        printf("service        not running\n");
+}
+
+static enum cam_status run(struct cam_cli *cli) {
+    static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    struct cam_workspace *workspace = NULL;
+    struct cam_counts counts;
+    struct extra extra;
+    int json = 0, found;
+    while ((found = cam_cli_next(cli, "", longs)) != -1) {
+        if (found != 'j')
+            return cam_cli_bad(cli);
+        json = 1;
+    }
+    CAM_TRY(cam_cli_arguments(cli, 0, 0, "no argument"));
+    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_READ, &workspace));
+    struct cam_database *database = cam_workspace_database(workspace);
+    enum cam_status status = cam_history_counts(database, &counts);
+    if (status == CAM_OK)
+        status = read_extra(cli, database, &extra);
+    if (status == CAM_OK && json)
+        status = print_json(&counts, &extra);
+    else if (status == CAM_OK)
+        print_lines(&counts, &extra);
+    cam_workspace_close(workspace);
+    return status;
+}
+
+const struct cam_command cam_command_status = {
+    "status", "Say what was read, learned and grown so far.", help, run};
