@@ -4,6 +4,9 @@
 
 #include <assert.h>
 #include <math.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 /* Selection without a branch per number.  The row is folded into `slots` running maxima; the k-th
  * largest of them is a bound that at least k numbers reach and few others do (k = 16 of 128: about
@@ -13,36 +16,35 @@
 #define COLLECTED_MAX 64
 #define STRIDE        16 /* numbers looked at between checks for overflow */
 
-#ifdef CAM_DOUBLE
-typedef int64_t lane_int;
-#else
-typedef int32_t lane_int;
-#endif
+CAM_INLINE cam_vec min_vec(cam_vec a, cam_vec b) {
+    return cam_select(a < b, a, b);
+}
 
 /* The k-th largest of SLOTS interleaved maxima of the row. */
 CAM_INLINE cam_real bound_of(const cam_real *score, size_t n, size_t k, const size_t slots) {
     cam_vec most[COLLECTED_MAX / CAM_LANES], tail;
     const size_t n_vec = slots / CAM_LANES;
     for (size_t v = 0; v < n_vec; v++)
-        most[v] = (cam_vec){0} - (cam_real)INFINITY;
+        most[v] = cam_splat(-(cam_real)INFINITY);
     size_t i = 0;
     for (; i + slots <= n; i += slots)
         for (size_t v = 0; v < n_vec; v++)
             most[v] = cam_max(CAM_LOAD(score + i + v * CAM_LANES), most[v]);
     for (size_t v = 0; i < n; v++) {
-        tail = (cam_vec){0} - (cam_real)INFINITY;
+        tail = cam_splat(-(cam_real)INFINITY);
         for (size_t lane = 0; lane < CAM_LANES && i < n; lane++)
             tail[lane] = score[i++];
         most[v] = cam_max(tail, most[v]);
     }
     /* The smallest one that fewer than k others exceed. */
-    cam_vec bound = (cam_vec){0} + (cam_real)INFINITY;
+    const cam_vec one = cam_splat(1), zero = {0};
+    cam_vec bound = cam_splat((cam_real)INFINITY);
     const cam_real *each = (const cam_real *)most;
     for (size_t v = 0; v < n_vec; v++) {
-        cam_mask greater = {0};
+        cam_vec greater = {0};
         for (size_t s = 0; s < slots; s++)
-            greater -= each[s] > most[v];
-        bound = cam_select((greater < (lane_int)k) & (most[v] < bound), most[v], bound);
+            greater += cam_select(cam_splat(each[s]) > most[v], one, zero);
+        bound = cam_select(greater < cam_splat((cam_real)k), min_vec(most[v], bound), bound);
     }
     cam_real least = bound[0];
     for (size_t lane = 1; lane < CAM_LANES; lane++)
@@ -71,30 +73,37 @@ CAM_INLINE size_t collect(const cam_real *score, size_t n, cam_real bound, cam_r
     return m;
 }
 
-/* Each of M values (in index order) to its rank. */
+/* Each of M values (in index order) to its rank, counted in reals: comparisons of integers are not
+ * vectorised for every processor. */
 CAM_INLINE void place(cam_real *value, const uint32_t *index, size_t m, size_t k,
                       cam_real *top_score, uint32_t *top_index) {
-    lane_int rank[COLLECTED_MAX + 2 * STRIDE];
+    cam_real rank[COLLECTED_MAX + 2 * STRIDE];
+    const cam_vec one = cam_splat(1), zero = {0};
     size_t n_vec = (m + CAM_LANES - 1) / CAM_LANES;
     for (size_t i = m; i < n_vec * CAM_LANES; i++)
         value[i] = -(cam_real)INFINITY;
-    cam_mask position;
+    cam_vec position;
     for (size_t lane = 0; lane < CAM_LANES; lane++)
-        position[lane] = (lane_int)lane;
-    for (size_t v = 0; v < n_vec; v++, position += CAM_LANES) {
-        cam_vec here = ((const cam_vec *)value)[v];
-        cam_mask before = {0};
-        for (size_t j = 0; j < m; j++) {
-            cam_vec other = (cam_vec){0} + value[j];
-            before -= (other > here) | ((other == here) & ((lane_int)j < position));
+        position[lane] = (cam_real)lane;
+    for (size_t v = 0; v < n_vec; v++) {
+        cam_vec here = CAM_LOAD(value + v * CAM_LANES), before = zero;
+        size_t own = v * CAM_LANES, after = own + CAM_LANES < m ? own + CAM_LANES : m, j = 0;
+        for (; j < own; j++)
+            before += cam_select(cam_splat(value[j]) >= here, one, zero);
+        for (; j < after; j++) {
+            cam_vec at_most = cam_select(cam_splat((cam_real)(j - own)) < position, one, zero);
+            before += cam_select(cam_splat(value[j]) > here, one, zero);
+            before += cam_select(cam_splat(value[j]) == here, at_most, zero);
         }
-        for (size_t lane = 0; lane < CAM_LANES; lane++)
-            rank[v * CAM_LANES + lane] = before[lane];
+        for (; j < m; j++)
+            before += cam_select(cam_splat(value[j]) > here, one, zero);
+        CAM_STORE(rank + own, before);
     }
     for (size_t i = 0; i < m; i++) {
-        if (rank[i] < (lane_int)k) {
-            top_score[rank[i]] = value[i];
-            top_index[rank[i]] = index[i];
+        size_t at = (size_t)rank[i];
+        if (at < k) {
+            top_score[at] = value[i];
+            top_index[at] = index[i];
         }
     }
 }
@@ -117,8 +126,8 @@ static void insert(const cam_real *score, size_t n, size_t k, cam_real *top_scor
 }
 
 /* Returns 0 when the collection overflowed or fell short. */
-CAM_CLONES static int select_few(const cam_real *score, size_t n, size_t k, cam_real *top_score,
-                                 uint32_t *top_index) {
+static int select_few(const cam_real *score, size_t n, size_t k, cam_real *top_score,
+                      uint32_t *top_index) {
     cam_real value[COLLECTED_MAX + 2 * STRIDE];
     uint32_t index[COLLECTED_MAX + 2 * STRIDE];
     cam_real bound = k <= 24 ? bound_of(score, n, k, 32) : bound_of(score, n, k, 64);
@@ -129,9 +138,108 @@ CAM_CLONES static int select_few(const cam_real *score, size_t n, size_t k, cam_
     return 1;
 }
 
-void cam_top_k(const cam_real *score, size_t n, size_t k, cam_real *top_score,
-               uint32_t *top_index) {
+#if defined(__x86_64__) && !defined(CAM_DOUBLE)
+#define WIDE     __attribute__((target("avx512f,avx512bw,avx512vl")))
+#define WIDE_MAX 64 /* numbers it can rank: four registers */
+
+/* Adds to each count how many of the N numbers exceed its number; with TIES, also equal ones that
+ * come before it. */
+WIDE static inline void count_before(const float *value, size_t n, int ties, __m512i *count) {
+    for (size_t own = 0; own < n; own += 16) {
+        __m512 here = _mm512_loadu_ps(value + own);
+        __m512i before = _mm512_setzero_si512();
+        for (size_t j = 0; j < n; j++) {
+            __m512 other = _mm512_set1_ps(value[j]);
+            __mmask16 first = _mm512_cmp_ps_mask(other, here, _CMP_GT_OQ);
+            if (ties) {
+                uint32_t later = j < own ? 0xffff : j < own + 16 ? 0xfffeu << (j - own) : 0;
+                first |= _mm512_cmp_ps_mask(other, here, _CMP_EQ_OQ) & (__mmask16)later;
+            }
+            before = _mm512_mask_add_epi32(before, first, before, _mm512_set1_epi32(1));
+        }
+        count[own / 16] = before;
+    }
+}
+
+WIDE static inline __m512 load_part(const float *x, size_t n) {
+    __mmask16 in = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), in, x);
+}
+
+/* bound_of with AVX-512: 32 slots, or 64 for larger k. */
+WIDE static float bound_wide(const float *score, size_t n, size_t k, size_t slots) {
+    float most[WIDE_MAX];
+    for (size_t s = 0; s < slots; s += 16) {
+        __m512 m = _mm512_set1_ps(-INFINITY);
+        for (size_t i = s; i < n; i += slots) /* a number that is none leaves m */
+            m = _mm512_max_ps(load_part(score + i, n - i), m);
+        _mm512_storeu_ps(most + s, m);
+    }
+    __m512i count[WIDE_MAX / 16];
+    count_before(most, slots, 0, count);
+    __m512 bound = _mm512_set1_ps(INFINITY);
+    for (size_t s = 0; s < slots; s += 16) {
+        __mmask16 high = _mm512_cmplt_epu32_mask(count[s / 16], _mm512_set1_epi32((int)k));
+        bound = _mm512_mask_min_ps(bound, high, bound, _mm512_loadu_ps(most + s));
+    }
+    return _mm512_reduce_min_ps(bound);
+}
+
+/* select_few with AVX-512, which can write the lanes of a comparison side by side. */
+WIDE static int select_wide(const float *score, size_t n, size_t k, float *top_score,
+                            uint32_t *top_index) {
+    float value[WIDE_MAX + 32];
+    uint32_t index[WIDE_MAX + 32];
+    __m512 bound = _mm512_set1_ps(bound_wide(score, n, k, k <= 24 ? 32 : 64));
+    __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t m = 0;
+    for (size_t i = 0; i < n && m <= WIDE_MAX; i += 16) {
+        __mmask16 in = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __m512 s = load_part(score + i, n - i);
+        __mmask16 reach = in & _mm512_cmp_ps_mask(s, bound, _CMP_GE_OQ);
+        _mm512_storeu_ps(value + m, _mm512_maskz_compress_ps(reach, s));
+        _mm512_storeu_si512(
+            index + m,
+            _mm512_maskz_compress_epi32(reach, _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i))));
+        m += (size_t)__builtin_popcount(reach);
+    }
+    if (m < k || m > WIDE_MAX)
+        return 0;
+    _mm512_storeu_ps(value + m, _mm512_set1_ps(-INFINITY));
+    __m512i rank[WIDE_MAX / 16];
+    count_before(value, m, 1, rank);
+    for (size_t i = 0; i < m; i += 16) {
+        __mmask16 chosen = _mm512_cmplt_epu32_mask(rank[i / 16], _mm512_set1_epi32((int)k)) &
+                           (m - i >= 16 ? 0xffff : (__mmask16)((1u << (m - i)) - 1));
+        _mm512_mask_i32scatter_ps(top_score, chosen, rank[i / 16], _mm512_loadu_ps(value + i), 4);
+        _mm512_mask_i32scatter_epi32(top_index, chosen, rank[i / 16], _mm512_loadu_si512(index + i),
+                                     4);
+    }
+    return 1;
+}
+
+static int has_wide(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+}
+#else
+#define select_wide select_few
+static int has_wide(void) {
+    return 0;
+}
+#endif
+
+void cam_top_k_plain(const cam_real *score, size_t n, size_t k, cam_real *top_score,
+                     uint32_t *top_index) {
     assert(k >= 1 && k <= n && k <= CAM_TOP_K_MAX);
     if (k > 48 || !select_few(score, n, k, top_score, top_index))
+        insert(score, n, k, top_score, top_index);
+}
+
+void cam_top_k(const cam_real *score, size_t n, size_t k, cam_real *top_score,
+               uint32_t *top_index) {
+    if (k > 48 || !has_wide())
+        cam_top_k_plain(score, n, k, top_score, top_index);
+    else if (!select_wide(score, n, k, top_score, top_index))
         insert(score, n, k, top_score, top_index);
 }

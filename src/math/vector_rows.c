@@ -6,6 +6,21 @@
 #define CACHE_LINE    64
 #define MAX_DOT_PARTS 4
 
+/* cam_lanes_sum without a detour through memory: same order, same bits. */
+CAM_INLINE cam_real fold(cam_vec x) {
+#ifdef CAM_DOUBLE
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5);
+    x += __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6);
+#else
+    x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    x += __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+#endif
+    return x[0];
+}
+
 CAM_INLINE void prefetch(const void *address, size_t n_bytes) {
     for (size_t i = 0; i < n_bytes; i += CACHE_LINE)
         __builtin_prefetch((const char *)address + i, 0, 2);
@@ -23,7 +38,7 @@ CAM_INLINE cam_real dot_one(const cam_vec *x, const cam_vec *y, size_t n_vec) {
     for (; i < n_vec; i++)
         part[0] += x[i] * y[i];
     cam_vec sum = (part[0] + part[1]) + (part[2] + part[3]);
-    return cam_lanes_sum(sum);
+    return fold(sum);
 }
 
 CAM_CLONES void cam_rows_dot(const cam_real *x, const cam_real *const *rows, size_t n_rows,
@@ -94,12 +109,12 @@ CAM_CLONES cam_real cam_row_normalise(cam_real *x, size_t n, cam_real epsilon) {
     cam_vec sum = {0}, squares = {0};
     for (size_t v = 0; v < n_vec; v++)
         sum += row[v];
-    cam_real mean = cam_lanes_sum(sum) / (cam_real)n;
+    cam_real mean = fold(sum) / (cam_real)n;
     for (size_t v = 0; v < n_vec; v++) {
         row[v] -= mean;
         squares += row[v] * row[v];
     }
-    cam_real factor = (cam_real)1 / (cam_real)sqrt(cam_lanes_sum(squares) / (cam_real)n + epsilon);
+    cam_real factor = (cam_real)1 / (cam_real)sqrt(fold(squares) / (cam_real)n + epsilon);
     for (size_t v = 0; v < n_vec; v++)
         row[v] *= factor;
     return factor;
@@ -115,7 +130,7 @@ CAM_CLONES void cam_row_normalise_backward(const cam_real *x, cam_real factor, s
         sum += out[v];
         product += out[v] * row[v];
     }
-    cam_real mean = cam_lanes_sum(sum) / (cam_real)n, slope = cam_lanes_sum(product) / (cam_real)n;
+    cam_real mean = fold(sum) / (cam_real)n, slope = fold(product) / (cam_real)n;
     for (size_t v = 0; v < n_vec; v++)
         out[v] = factor * (out[v] - mean - slope * row[v]);
 }

@@ -15,6 +15,7 @@
 #define GRADIENT_TOKENS 128 /* tokens whose sub-key gradients are summed on their own */
 #define MAX_RANGES      128 /* of expert ids, in update */
 #define GATHERED        256 /* picks of an expert summed at once */
+#define UPDATE_AHEAD    2   /* picks between prefetch of an expert's row and its update */
 #define ROW_EPSILON     1e-8
 #define ROW_CLIP        2.0 /* largest root mean square of a row's step, in learning rates */
 
@@ -165,28 +166,31 @@ void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam
     last->differentiated = 1;
 }
 
-/* Picks of one expert, by increasing place. */
+/* What an expert's gradient is summed from, for up to GATHERED of its picks at a time. */
 struct gather {
-    const cam_real *row[GATHERED];
-    cam_real coef[GATHERED];
+    const cam_real *x[GATHERED], *dy[GATHERED];
+    cam_real dh[GATHERED], ga[GATHERED];
 };
 
-/* SUM (D) = sum over N picks of COEF[pick] * FROM[token of pick]. */
-static void gather_sum(const struct cam_peer *peer, const uint32_t *pick, size_t n,
-                       const cam_real *coef, const cam_real *from, struct gather *gather,
-                       cam_real *sum) {
+/* du (D) = sum of dh x, dv (D) = sum of gate gelu(h) dy, over N picks in their order. */
+static void sum_gradients(const struct cam_peer *peer, const uint32_t *pick, size_t n,
+                          struct gather *gather, cam_real *du, cam_real *dv) {
+    const struct cam_peer_last *last = &peer->last;
     size_t D = peer->ff.config.width;
-    uint32_t M = (uint32_t)peer->n_picks;
-    for (size_t done = 0; done < n || done == 0;) {
+    /* pick / n_picks by a multiplication: exact while pick * n_picks < 2^40. */
+    uint64_t inverse = ((uint64_t)1 << 40) / peer->n_picks + 1;
+    for (size_t done = 0; done < n; done += GATHERED) {
         size_t m = n - done < GATHERED ? n - done : GATHERED;
         for (size_t i = 0; i < m; i++) {
-            gather->row[i] = from + (size_t)(pick[done + i] / M) * D;
-            gather->coef[i] = coef[pick[done + i]];
+            uint32_t at = pick[done + i];
+            size_t offset = (size_t)(at * inverse >> 40) * D;
+            gather->x[i] = last->x + offset;
+            gather->dy[i] = last->dy + offset;
+            gather->dh[i] = last->dh[at];
+            gather->ga[i] = last->ga[at];
         }
-        cam_rows_sum(gather->row, gather->coef, m, 0, D, done > 0, sum);
-        done += m;
-        if (m == 0)
-            break;
+        cam_rows_sum(gather->x, gather->dh, m, 0, D, done > 0, du);
+        cam_rows_sum(gather->dy, gather->ga, m, 0, D, done > 0, dv);
     }
 }
 
@@ -299,11 +303,21 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     size_t D = peer->ff.config.width;
     cam_real *row = cam_pool_row(&peer->pool, expert);
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
-    gather_sum(peer, pick, n, last->dh, last->x, scratch->gather, scratch->du);
-    gather_sum(peer, pick, n, last->ga, last->dy, scratch->gather, scratch->dv);
+    sum_gradients(peer, pick, n, scratch->gather, scratch->du, scratch->dv);
     state->updates += state->updates < UINT32_MAX;
     step_row(&u->step, scratch->du, D, state->updates, &state->second_u, row);
     step_row(&u->step, scratch->dv, D, state->updates, &state->second_v, row + D);
+}
+
+/* Fetches what update_expert will read of the expert that owns pick AT. */
+static void prefetch_expert(const struct update *u, uint32_t at) {
+    const struct cam_pool *pool = &u->peer->pool;
+    uint64_t expert = u->peer->last.expert[at];
+    const char *row = (const char *)cam_pool_row(pool, expert);
+    for (size_t i = 0; i < 2 * pool->width * sizeof(cam_real); i += 64)
+        __builtin_prefetch(row + i, 1, 2);
+    __builtin_prefetch(cam_pool_state(pool, expert), 1);
+    __builtin_prefetch(cam_pool_usage(pool, expert), 1);
 }
 
 static void update_range(void *context, size_t i_block, size_t i_worker) {
@@ -326,6 +340,9 @@ static void update_range(void *context, size_t i_block, size_t i_worker) {
     for (uint64_t e = 0; e < width; e++) {
         uint32_t n = start[e] - begin;
         if (n) {
+            uint32_t ahead = from + start[e] + UPDATE_AHEAD;
+            if (ahead < to)
+                prefetch_expert(u, u->sorted[ahead]);
             while (first + e >= peer->generation[g].first_expert + peer->generation[g].n_experts)
                 g++;
             update_expert(u, first + e, u->sorted + from + begin, n,

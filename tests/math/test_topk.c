@@ -26,11 +26,13 @@ static void check(const cam_real *score, size_t n, size_t k) {
     cam_real expected[CAM_TOP_K_MAX], got[CAM_TOP_K_MAX];
     uint32_t expected_index[CAM_TOP_K_MAX], got_index[CAM_TOP_K_MAX];
     by_definition(score, n, k, expected, expected_index);
-    cam_top_k(score, n, k, got, got_index);
-    for (size_t i = 0; i < k; i++)
-        cr_assert(got[i] == expected[i] && got_index[i] == expected_index[i],
-                  "n %zu k %zu place %zu: %g at %u, expected %g at %u", n, k, i, (double)got[i],
-                  got_index[i], (double)expected[i], expected_index[i]);
+    for (int plain = 0; plain < 2; plain++) {
+        (plain ? cam_top_k_plain : cam_top_k)(score, n, k, got, got_index);
+        for (size_t i = 0; i < k; i++)
+            cr_assert(got[i] == expected[i] && got_index[i] == expected_index[i],
+                      "n %zu k %zu place %zu: %g at %u, expected %g at %u", n, k, i, (double)got[i],
+                      got_index[i], (double)expected[i], expected_index[i]);
+    }
 }
 
 /* LEVELS > 0: only so many different values, so that ties abound. */
