@@ -1,1 +1,2 @@
 cam_test(math topk)
+cam_test(math vector_rows)
