@@ -61,13 +61,17 @@ static enum cam_status first_state(struct cam_trainer *t, const struct cam_setti
     cam_buffer_release(&file);
     if (status != CAM_OK)
         return status;
-    struct cam_generation_change changes[CAM_MAX_BLOCKS];
+    struct cam_generation_change changes[2 * CAM_MAX_BLOCKS];
     size_t n = 0, i_block = 0;
-    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
-        changes[n++] = (struct cam_generation_change){
-            .layer = (int)i_block, .event = CAM_CHANGE_OPENED,
-            .subkeys_to = (int64_t)cam_peer_subkeys(ff),
-            .n_experts = (int64_t)cam_peer_n_experts(ff), .reason = "the initial pool"};
+    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++) {
+        struct cam_generation_change born = {.layer = (int)i_block, .event = CAM_CHANGE_BORN,
+                                             .subkeys_to = (int64_t)cam_peer_subkeys(ff),
+                                             .n_experts = (int64_t)cam_peer_n_experts(ff),
+                                             .reason = "the initial pool"};
+        changes[n++] = born;
+        born.event = CAM_CHANGE_OPENED;
+        changes[n++] = born;
+    }
     if (n)
         CAM_TRY(cam_history_generations(t->database, 0, changes, n));
     return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, NULL);

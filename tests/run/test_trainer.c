@@ -1,0 +1,327 @@
+/* The trainer end to end on real text with a tiny model: exactly once, same bits, growth, freezing,
+ * rollback.  Every test starts from the same documents in an empty workspace. */
+#include "run/trainer.h"
+
+#include "base/log.h"
+#include "feed/feed.h"
+#include "growth/policy.h"
+#include "model/ff_peer.h"
+#include "run/preset.h"
+#include "run/trainer_internal.h"
+#include "store/journal.h"
+
+#include <criterion/criterion.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        enum cam_status ok_ = (call);                                                              \
+        cr_assert_eq(ok_, CAM_OK, "%s: %s", #call, cam_message());                                 \
+    } while (0)
+
+struct world {
+    char dir[64];
+    struct cam_workspace *workspace;
+    struct cam_database *database;
+    struct cam_trainer *trainer;
+};
+
+static void quiet(void *context, enum cam_log_level level, const char *line) {
+    (void)context, (void)level, (void)line;
+}
+
+static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *at) {
+    (void)info, (void)flag, (void)at;
+    return remove(path);
+}
+
+static void tiny(struct cam_settings *settings, int threads) {
+    static const char *const set[][2] = {
+        {"model.width", "32"},     {"model.blocks", "2"},      {"model.heads", "2"},
+        {"model.kv_heads", "1"},   {"model.hidden", "32"},     {"model.context", "32"},
+        {"model.ff", "dense,dense+peer"}, {"peer.heads", "2"}, {"peer.top_k", "4"},
+        {"peer.key_width", "16"},  {"peer.subkeys", "16"},     {"peer.max_subkeys", "64"},
+        {"train.rows", "4"},       {"train.warmup_steps", "10"}, {"usage.window_steps", "10"},
+        {"checkpoint.every_steps", "25"}, {"grow.ramp_steps", "8"}};
+    cam_settings_defaults(settings);
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        OK(cam_settings_set(settings, set[i][0], set[i][1]));
+    settings->threads = threads;
+}
+
+static void reopen(struct world *w) {
+    OK(cam_workspace_open(w->dir, CAM_WORKSPACE_WRITE, &w->workspace));
+    w->database = cam_workspace_database(w->workspace);
+    OK(cam_trainer_open(w->workspace, &w->trainer));
+}
+
+static void shut(struct world *w) {
+    cam_trainer_close(w->trainer);
+    cam_workspace_close(w->workspace);
+    w->trainer = NULL;
+    w->workspace = NULL;
+}
+
+static void begin(struct world *w, int threads, const char *policy) {
+    struct cam_settings settings;
+    struct cam_tokenizer *tokenizer;
+    cam_log_set_sink(quiet, NULL);
+    memset(w, 0, sizeof *w);
+    strcpy(w->dir, "/tmp/cam-trainer-XXXXXX");
+    cr_assert_not_null(mkdtemp(w->dir));
+    tiny(&settings, threads);
+    OK(cam_workspace_open(w->dir, CAM_WORKSPACE_CREATE, &w->workspace));
+    OK(cam_workspace_finish_init(w->workspace, &settings));
+    OK(cam_policy_init(cam_workspace_database(w->workspace), policy));
+    OK(cam_tokenizer_default(&tokenizer));
+    OK(cam_trainer_init(w->workspace, &settings, tokenizer));
+    cam_tokenizer_free(tokenizer);
+    cam_workspace_close(w->workspace);
+    reopen(w);
+}
+
+static void end(struct world *w) {
+    shut(w);
+    nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void ingest(struct world *w, const char *name) {
+    char path[512];
+    struct cam_buffer bytes;
+    struct cam_feed_limits limits;
+    struct cam_journal_writer *writer;
+    cam_buffer_init(&bytes, 1 << 22);
+    cam_feed_limits_init(&limits);
+    snprintf(path, sizeof path, CAM_TEST_DATA "/bundle/%s", name);
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file, "%s", path);
+    char chunk[65536];
+    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        OK(cam_buffer_append(&bytes, chunk, n));
+    fclose(file);
+    OK(cam_journal_writer_open(w->database, 0, name, &writer));
+    struct cam_document_sink sink = cam_journal_writer_sink(writer);
+    OK(cam_feed_read(bytes.data, bytes.size, cam_feed_type_of_name(name), &limits, &sink, NULL));
+    OK(cam_journal_writer_finish(writer, NULL, NULL));
+    cam_journal_writer_free(writer);
+    cam_buffer_release(&bytes);
+}
+
+/* Advances at most N times; 0 means until idle.  Returns how often it did something. */
+static int advance(struct world *w, int n) {
+    int done = 0;
+    for (enum cam_advance did = CAM_ADVANCE_STEP; n == 0 || done < n; done++) {
+        OK(cam_trainer_advance(w->trainer, &did));
+        if (did == CAM_ADVANCE_IDLE)
+            break;
+    }
+    return done;
+}
+
+static void hash(struct world *w, char hex[CAM_HASH_HEX_BYTES]) {
+    OK(cam_trainer_hash(w->trainer, hex));
+}
+
+static void uninterrupted(int threads, char hex[CAM_HASH_HEX_BYTES]) {
+    struct world w;
+    begin(&w, threads, "lifelong");
+    ingest(&w, "tiny.ndjson");
+    cr_assert_gt(advance(&w, 0), 50);
+    hash(&w, hex);
+    struct cam_counts counts;
+    OK(cam_history_counts(w.database, &counts));
+    cr_assert_gt(counts.trained, 5);
+    cr_assert_eq(counts.journalled, counts.trained + counts.pending + counts.quarantined +
+                                        counts.held_out + counts.set_aside);
+    end(&w);
+}
+
+Test(trainer, one_and_two_threads_give_the_same_bits) {
+    char one[CAM_HASH_HEX_BYTES], two[CAM_HASH_HEX_BYTES];
+    uninterrupted(1, one);
+    uninterrupted(2, two);
+    cr_assert_str_eq(one, two);
+}
+
+/* Dropping the trainer without a checkpoint is what SIGKILL does to it: the history is ahead of
+ * the newest checkpoint and must be taken back. */
+Test(trainer, C01_killed_anywhere_ends_with_the_same_bits) {
+    char whole[CAM_HASH_HEX_BYTES], resumed[CAM_HASH_HEX_BYTES];
+    uninterrupted(1, whole);
+    struct world w;
+    begin(&w, 1, "lifelong");
+    ingest(&w, "tiny.ndjson");
+    static const int kills[] = {1, 7, 24, 25, 26, 40, 3};
+    for (size_t i = 0; i < sizeof kills / sizeof *kills; i++) {
+        advance(&w, kills[i]);
+        shut(&w);
+        reopen(&w);
+    }
+    advance(&w, 0);
+    hash(&w, resumed);
+    cr_assert_str_eq(whole, resumed);
+    end(&w);
+}
+
+Test(trainer, C21_stopped_with_a_checkpoint_goes_on_with_the_same_bits) {
+    char whole[CAM_HASH_HEX_BYTES], resumed[CAM_HASH_HEX_BYTES];
+    uninterrupted(1, whole);
+    struct world w;
+    begin(&w, 1, "lifelong");
+    ingest(&w, "tiny.ndjson");
+    for (int i = 0; i < 4; i++) {
+        advance(&w, 9);
+        OK(cam_trainer_checkpoint(w.trainer));
+        shut(&w);
+        reopen(&w);
+    }
+    advance(&w, 0);
+    hash(&w, resumed);
+    cr_assert_str_eq(whole, resumed);
+    end(&w);
+}
+
+/* What arrives when does not matter, only in which order. */
+Test(trainer, documents_in_two_deliveries_give_the_same_bits) {
+    char whole[CAM_HASH_HEX_BYTES], halves[CAM_HASH_HEX_BYTES];
+    struct world w;
+    begin(&w, 1, "naive");
+    ingest(&w, "tiny.ndjson");
+    OK(cam_journal_control(w.database, CAM_ITEM_FLUSH, "", "", "test", NULL));
+    advance(&w, 0);
+    hash(&w, whole);
+    end(&w);
+    begin(&w, 1, "naive");
+    ingest(&w, "tiny.ndjson");
+    advance(&w, 12);
+    advance(&w, 0);
+    OK(cam_journal_control(w.database, CAM_ITEM_FLUSH, "", "", "test", NULL));
+    advance(&w, 0);
+    hash(&w, halves);
+    cr_assert_str_eq(whole, halves);
+    struct cam_counts counts;
+    OK(cam_history_counts(w.database, &counts));
+    cr_assert_eq(counts.pending, 0);
+    end(&w);
+}
+
+/* Scores of all probes, as one number that any change of a bit changes. */
+static double probe_nll(struct world *w) {
+    const char text[] = "In the beginning God created the heaven and the earth. static int x = 0;";
+    double nll;
+    int64_t tokens;
+    OK(cam_trainer_score(w->trainer, text, strlen(text), &nll, &tokens));
+    return nll;
+}
+
+Test(trainer, rollback_restores_scores_exactly_and_requeue_repeats_the_run) {
+    char before[CAM_HASH_HEX_BYTES], later[CAM_HASH_HEX_BYTES], again[CAM_HASH_HEX_BYTES];
+    struct world w;
+    int64_t lineage;
+    begin(&w, 2, "lifelong");
+    ingest(&w, "tiny.ndjson");
+    advance(&w, 20);
+    OK(cam_trainer_snapshot(w.trainer, "kept", NULL));
+    hash(&w, before);
+    double nll = probe_nll(&w);
+    advance(&w, 0);
+    hash(&w, later);
+    cr_assert_neq(probe_nll(&w), nll);
+    OK(cam_trainer_rollback(w.trainer, "kept", CAM_ROLLBACK_REQUEUE, "test", &lineage));
+    cr_assert_eq(lineage, 2);
+    hash(&w, again);
+    cr_assert_str_eq(before, again);
+    cr_assert_eq(probe_nll(&w), nll);
+    advance(&w, 0);
+    hash(&w, again);
+    cr_assert_str_eq(later, again);
+    end(&w);
+}
+
+Test(trainer, T11_rollback_that_sets_aside_survives_a_restart) {
+    struct world w;
+    struct cam_counts counts;
+    begin(&w, 1, "naive");
+    ingest(&w, "tiny.ndjson");
+    advance(&w, 20);
+    OK(cam_trainer_snapshot(w.trainer, "kept", NULL));
+    double nll = probe_nll(&w);
+    advance(&w, 0);
+    OK(cam_trainer_rollback(w.trainer, "kept", CAM_ROLLBACK_SET_ASIDE, "test", NULL));
+    shut(&w);
+    reopen(&w);
+    cr_assert_eq(probe_nll(&w), nll);
+    OK(cam_history_counts(w.database, &counts));
+    cr_assert_gt(counts.set_aside, 0);
+    cr_assert_eq(counts.lineage, 2);
+    end(&w);
+}
+
+/* A policy that grows and freezes early, so that a short run shows both. */
+static const char eager[] =
+    "-- eager: grows and freezes early, for tests.\n"
+    "CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25);\n"
+    "CREATE VIEW decide_grow (layer, amount, reason, evidence) AS SELECT -1, 4, 'test', '{}'"
+    " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step IN (15, 60);\n"
+    "CREATE VIEW decide_freeze (layer, amount, reason, evidence) AS SELECT -1, 0, 'test', '{}'"
+    " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step = 40;\n";
+
+static void use_policy(struct world *w, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/eager.sql", w->dir);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+    OK(cam_policy_use(w->database, path, NULL));
+}
+
+static struct cam_ff *pool(struct world *w) {
+    size_t i_block = 0;
+    return cam_trainer_pool(w->trainer, &i_block);
+}
+
+Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
+    struct world w;
+    struct cam_hash frozen, after;
+    begin(&w, 2, "naive");
+    use_policy(&w, eager);
+    ingest(&w, "tiny.ndjson");
+    while (w.trainer->state.step < 41)
+        cr_assert_eq(advance(&w, 1), 1);
+    cr_assert_eq(cam_peer_n_generations(pool(&w)), 2);
+    cr_assert_eq(cam_peer_n_experts(pool(&w)), 20 * 20);
+    cr_assert(cam_peer_generation(pool(&w), 0)->frozen_experts);
+    OK(cam_peer_generation_hash(pool(&w), 0, &frozen));
+    advance(&w, 0);
+    cr_assert_eq(cam_peer_n_experts(pool(&w)), 24 * 24);
+    OK(cam_peer_generation_hash(pool(&w), 0, &after));
+    cr_assert(cam_hash_equal(frozen, after));
+    cr_assert_eq(cam_peer_generation(pool(&w), 1)->state, CAM_GENERATION_OPEN);
+
+    /* The grown state is saved, loaded and walked on like any other. */
+    char grown[CAM_HASH_HEX_BYTES], loaded[CAM_HASH_HEX_BYTES];
+    hash(&w, grown);
+    shut(&w);
+    reopen(&w);
+    advance(&w, 0);
+    hash(&w, loaded);
+    cr_assert_str_eq(grown, loaded);
+    end(&w);
+}
+
+Test(trainer, T09_growth_at_the_cap_is_refused_and_training_goes_on) {
+    struct world w;
+    begin(&w, 1, "naive");
+    use_policy(&w, "-- greedy: grows at every step, for tests.\n"
+                   "CREATE VIEW decide_grow (layer, amount, reason, evidence) AS"
+                   " SELECT -1, 40, 'test', '{}';\n");
+    ingest(&w, "tiny.ndjson");
+    cr_assert_gt(advance(&w, 0), 50);
+    cr_assert_leq(cam_peer_subkeys(pool(&w)), 64);
+    end(&w);
+}

@@ -1,0 +1,1 @@
+cam_test(run trainer LABELS unit)
