@@ -18,9 +18,9 @@ CREATE VIEW policy_settings (key, value) AS VALUES
     ('grow.cap', 512),               -- sub-keys a codebook never exceeds
     ('grow.cooldown_steps', 200),
     ('freeze.older', 0),             -- 1: freeze a generation once the next one is open
-    ('evaluate.every', 64),          -- documents
-    ('evaluate.least', 8),           -- documents between evaluations at a change of domain
-    ('snapshot.every', 256);         -- documents
+    ('evaluate.every', 256),          -- documents
+    ('evaluate.least', 48),           -- documents between evaluations at a change of domain
+    ('snapshot.every', 1024);         -- documents
 
 -- How many documents and steps the living history has.
 CREATE VIEW policy_now (documents, step, domain) AS

@@ -3,8 +3,8 @@
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.0),
-    ('evaluate.every', 64),          -- documents
-    ('evaluate.least', 8);           -- documents between evaluations at a change of domain
+    ('evaluate.every', 256),          -- documents
+    ('evaluate.least', 48);           -- documents between evaluations at a change of domain
 
 CREATE VIEW policy_now (documents, step, domain) AS
 SELECT trained_rank, last_step, domain FROM v1_trained ORDER BY trained_rank DESC LIMIT 1;
