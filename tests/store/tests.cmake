@@ -1,0 +1,1 @@
+cam_test(store database)
