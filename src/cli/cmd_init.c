@@ -206,9 +206,12 @@ static enum cam_status check(const struct options *o, const struct cam_settings 
                              const struct cam_tokenizer *tokenizer) {
     struct cam_model_shape shape;
     struct cam_recipe recipe;
+    struct cam_model *model = NULL;
     struct probing probes;
     CAM_TRY(cam_settings_shape(settings, cam_tokenizer_vocabulary(tokenizer), &shape));
     CAM_TRY(cam_settings_recipe(settings, &recipe));
+    CAM_TRY(cam_model_new(&shape, (uint64_t)settings->seed, &model));
+    cam_model_free(model);
     return read_probes(&o->probe, NULL, &probes);
 }
 

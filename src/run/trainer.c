@@ -198,7 +198,7 @@ void cam_trainer_progress(const struct cam_trainer *t, struct cam_progress *prog
         .documents = t->state.documents,
         .tokens = t->state.tokens,
         .experts = size.experts,
-        .pending_tokens = (int64_t)t->queue.n_tokens,
+        .pending_tokens = (int64_t)cam_queue_tokens_before(&t->queue, INT64_MAX),
         .bits_per_byte = t->state.bits_per_byte,
         .tokens_per_s = t->last_seconds > 0 ? (double)n / t->last_seconds : 0,
         .domain = t->domain,
