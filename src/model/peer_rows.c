@@ -9,6 +9,7 @@
 #include "math/vector_rows.h"
 #include "model/peer.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -371,6 +372,7 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     if (!peer->last.differentiated)
         return;
     size_t n_picks = peer->last.n_tokens * peer->n_picks, D = ff->config.width;
+    assert((uint64_t)n_picks * peer->n_picks < (uint64_t)1 << 40); /* see sum_gradients */
     struct update u = {.peer = peer,
                        .step = {.lr = update->lr * ff->config.pool_lr_scale,
                                 .grad_scale = update->grad_scale,
