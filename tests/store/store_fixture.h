@@ -148,8 +148,9 @@ static inline struct cam_admission_counts fixture_ingest(struct fixture *f, int6
 
 /* One document of domain DOMAIN whose text is unlike any other number's. */
 static inline void fixture_text(char text[160], const char *domain, int number) {
-    snprintf(text, 160, "Text number %d of the domain %s, which tells of %d hares and %d tortoises.",
-             number, domain, 7 * number + 3, 13 * number + 1);
+    snprintf(text, 160,
+             "Text number %d of the domain %s, which tells of %d hares and %d tortoises.", number,
+             domain, 7 * number + 3, 13 * number + 1);
 }
 
 static inline void fixture_documents(struct fixture *f, const char *domain, int from, int n) {

@@ -157,7 +157,8 @@ Test(database, C15_reading_goes_on_beside_the_service) {
     OK(cam_workspace_open(f.dir, CAM_WORKSPACE_READ, &reader));
     OK(cam_history_counts(cam_workspace_database(reader), &counts));
     cr_assert(counts.journalled == 2);
-    FAILS(CAM_ERR_PERMISSION, cam_history_event(cam_workspace_database(reader), "info", "x", "y", NULL));
+    FAILS(CAM_ERR_PERMISSION,
+          cam_history_event(cam_workspace_database(reader), "info", "x", "y", NULL));
     cam_workspace_close(reader);
 }
 

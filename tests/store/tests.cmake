@@ -1,1 +1,3 @@
 cam_test(store database)
+cam_test(store journal)
+cam_test(store history)
