@@ -18,7 +18,7 @@ CREATE VIEW policy_settings (key, value) AS VALUES
     ('grow.cap', 512),               -- sub-keys a codebook never exceeds
     ('grow.cooldown_steps', 200),
     ('freeze.older', 0),             -- 1: freeze a generation once the next one is open
-    ('evaluate.every', 256),          -- documents
+    ('evaluate.every', 1024),          -- documents
     ('evaluate.least', 48),           -- documents between evaluations at a change of domain
     ('snapshot.every', 1024);         -- documents
 

@@ -3,7 +3,7 @@
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.0),
-    ('evaluate.every', 256),          -- documents
+    ('evaluate.every', 1024),          -- documents
     ('evaluate.least', 48);           -- documents between evaluations at a change of domain
 
 CREATE VIEW policy_now (documents, step, domain) AS

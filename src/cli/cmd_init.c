@@ -1,9 +1,10 @@
 #include "cli/cli.h"
 
-#include "base/fs.h"
+#include "base/embed.h"
 #include "cli/input.h"
 #include "growth/policy.h"
 #include "run/preset.h"
+#include "store/history.h"
 #include "store/journal.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_train.h"
@@ -201,6 +202,22 @@ static enum cam_status fill(struct cam_workspace *workspace, const struct option
     return CAM_OK;
 }
 
+static enum cam_status check_policy(const char *name) {
+    char file[CAM_NAME_BYTES + 8], known[256] = "";
+    snprintf(file, sizeof file, "%.*s.sql", CAM_NAME_BYTES, name);
+    if (cam_embedded_find(cam_embedded_policies, file))
+        return CAM_OK;
+    for (const struct cam_embedded *e = cam_embedded_policies; e->name; e++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "",
+                 (int)strcspn(e->name, "."), e->name);
+    }
+    return cam_fail(CAM_ERR_NOINPUT,
+                    "--policy %.64s: init takes %s; a file of your own afterwards: cambium policy "
+                    "use FILE",
+                    name, known);
+}
+
 /* Everything that can be wrong with the arguments is found before a file is made. */
 static enum cam_status check(const struct options *o, const struct cam_settings *settings,
                              const struct cam_tokenizer *tokenizer) {
@@ -212,6 +229,7 @@ static enum cam_status check(const struct options *o, const struct cam_settings 
     CAM_TRY(cam_settings_recipe(settings, &recipe));
     CAM_TRY(cam_model_new(&shape, (uint64_t)settings->seed, &model));
     cam_model_free(model);
+    CAM_TRY(check_policy(settings->policy));
     return read_probes(&o->probe, NULL, &probes);
 }
 

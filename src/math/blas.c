@@ -6,13 +6,17 @@
 #include <string.h>
 
 /* cblas constants (the C interface of the BLAS Technical Forum). */
-enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112, UPPER = 121 };
 
 typedef void gemm_fn(int order, int ta, int tb, int m, int n, int k, cam_real alpha,
                      const cam_real *a, int lda, const cam_real *b, int ldb, cam_real beta,
                      cam_real *c, int ldc);
 
+typedef void syrk_fn(int order, int part, int trans, int n, int k, cam_real alpha,
+                     const cam_real *a, int lda, cam_real beta, cam_real *c, int ldc);
+
 static gemm_fn *gemm;
+static syrk_fn *syrk;
 static char core_name[64] = "none";
 static char open_error[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -60,9 +64,10 @@ static void open_once(void) {
     char *(*core_of)(void);
     void (*set_threads)(int);
     symbol(library, sizeof(cam_real) == 8 ? "cblas_dgemm" : "cblas_sgemm", &gemm);
+    symbol(library, sizeof(cam_real) == 8 ? "cblas_dsyrk" : "cblas_ssyrk", &syrk);
     symbol(library, "openblas_get_corename", &core_of);
     symbol(library, "openblas_set_num_threads", &set_threads);
-    if (!gemm || !core_of || !set_threads) {
+    if (!gemm || !syrk || !core_of || !set_threads) {
         gemm = NULL;
         strncpy(open_error, "libopenblas.so.0 lacks cblas_sgemm or openblas_get_corename",
                 sizeof open_error - 1);
@@ -86,6 +91,14 @@ void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, 
               cam_real beta, cam_real *c, size_t ldc) {
     gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)m, (int)n, (int)k, alpha, a,
          (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
+void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
+              size_t ldc) {
+    syrk(ROW_MAJOR, UPPER, NO_TRANS, (int)n, (int)k, alpha, a, (int)lda, 0, c, (int)ldc);
+    for (size_t i = 1; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            c[i * ldc + j] = c[j * ldc + i];
 }
 
 struct product {
@@ -114,10 +127,10 @@ void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum c
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
     /* Enough rows to amortise packing B; a short C is cut by columns too, so that two cores have
      * something to do.  Only m and n enter: same blocks for any thread count. */
-    size_t rows = 256, cols = n;
-    while (rows > 64 && (m + rows - 1) / rows < 4)
+    size_t rows = 512, cols = n;
+    while (rows > 64 && (m + rows - 1) / rows < 2)
         rows /= 2;
-    if ((m + rows - 1) / rows < 4 && n >= 512)
+    if ((m + rows - 1) / rows < 2 && n >= 512)
         cols = (n / 2 + 63) / 64 * 64;
     struct product p = {.ta = ta, .tb = tb, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb,
                         .ldc = ldc, .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c,

@@ -32,4 +32,8 @@ void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum c
                       size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc);
 
+/* C (n, n) = alpha A A^T, A (n, k): half the work of a product, then mirrored. */
+void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
+              size_t ldc);
+
 #endif

@@ -13,17 +13,19 @@ static const struct row nano[] = {
     {"model.kv_heads", "2"},   {"model.hidden", "352"},   {"model.context", "256"},
     {"model.ff", "dense,dense+peer,dense,dense"},         {"peer.heads", "4"},
     {"peer.top_k", "8"},       {"peer.key_width", "32"},  {"peer.subkeys", "64"},
-    {"peer.max_subkeys", "512"}, {"train.rows", "4"},     {"train.lr", "0.003"},
+    {"peer.max_subkeys", "512"}, {"train.rows", "4"},     {"train.optimizer", "muon"},
+    {"train.lr", "0.004"},
     {NULL, NULL},
 };
 
 /* 5-7 million active parameters, 16,384 experts to begin with. */
 static const struct row small[] = {
     {"model.width", "256"},    {"model.blocks", "6"},     {"model.heads", "4"},
-    {"model.kv_heads", "2"},   {"model.hidden", "704"},   {"model.context", "256"},
+    {"model.kv_heads", "2"},   {"model.hidden", "640"},   {"model.context", "256"},
     {"model.ff", "dense,dense,dense,dense+peer,dense,dense"}, {"peer.heads", "8"},
     {"peer.top_k", "16"},      {"peer.key_width", "64"},  {"peer.subkeys", "128"},
-    {"peer.max_subkeys", "1024"}, {"train.rows", "8"},    {"train.lr", "0.002"},
+    {"peer.max_subkeys", "1024"}, {"train.rows", "6"},    {"train.optimizer", "muon"},
+    {"train.lr", "0.004"},
     {NULL, NULL},
 };
 
@@ -35,7 +37,7 @@ static const struct row base[] = {
      "dense,dense,dense,dense,dense,dense+peer,dense,dense,dense,dense,dense,dense"},
     {"peer.heads", "8"},       {"peer.top_k", "16"},      {"peer.key_width", "128"},
     {"peer.subkeys", "256"},   {"peer.max_subkeys", "2048"}, {"train.rows", "16"},
-    {"train.lr", "0.001"},     {NULL, NULL},
+    {"train.optimizer", "muon"}, {"train.lr", "0.002"},   {NULL, NULL},
 };
 
 static const struct {

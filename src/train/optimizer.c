@@ -98,9 +98,9 @@ static void orthogonalise(cam_real *x, size_t r, size_t c, cam_real *work) {
     for (size_t i = 0; i < r * c; i++)
         x[i] *= scale;
     for (int round = 0; round < 5; round++) {
-        cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, r, r, c, 1, x, c, x, c, 0, gram, r);
-        memcpy(poly, gram, r * r * sizeof *gram);
-        cam_gemm(CAM_PLAIN, CAM_PLAIN, r, r, r, a2, gram, r, gram, r, a1, poly, r);
+        cam_gram(r, c, 1, x, c, gram, r);
+        cam_gram(r, r, a2, gram, r, poly, r); /* the Gram matrix is symmetric: its square too */
+        cam_axpy(a1, gram, poly, r * r);
         memcpy(next, x, r * c * sizeof *x);
         cam_gemm(CAM_PLAIN, CAM_PLAIN, r, c, r, 1, poly, r, x, c, a0, next, c);
         memcpy(x, next, r * c * sizeof *x);

@@ -55,7 +55,7 @@ static char *history(void) {
 /* Steps 3 to 5 with everything that can happen in between. */
 static void second_half(int64_t control) {
     struct cam_decisions decisions = {0};
-    fixture_step(&f, 3, 3);
+    fixture_step(&f, 3, 4);
     struct cam_generation_change born = {.layer = 1,
                                          .generation = 1,
                                          .event = CAM_CHANGE_BORN,
@@ -68,27 +68,27 @@ static void second_half(int64_t control) {
     OK(cam_history_control_done(f.database, control, "done"));
     struct cam_score score = {.probe = 1, .nll = 50, .bytes = 40, .tokens = 20};
     OK(cam_history_evaluation(f.database, 3, "regular", &score, 1, NULL));
-    fixture_step_nll(&f, 4, 4, 4, 90, 1, &decisions);
+    fixture_step_nll(&f, 4, 5, 5, 90, 1, &decisions);
     for (size_t i = 0; i < decisions.n_decisions; i++)
         OK(cam_history_outcome(f.database, decisions.decisions[i].decision, "done"));
     cam_decisions_release(&decisions);
-    struct cam_quarantine q = {.document = 5, .position = 5, .reason = "loss spike"};
+    struct cam_quarantine q = {.document = 6, .position = 6, .reason = "loss spike"};
     OK(cam_history_quarantine(f.database, 4, &q));
-    fixture_step_nll(&f, 5, 5, 0, 80, 0, NULL);
+    fixture_step_nll(&f, 5, 6, 0, 80, 0, NULL);
 }
 
 static int64_t first_half(void) {
     int64_t control;
     OK(cam_journal_probe(f.database, "probe", "The text of a probe given as a file.", 36));
+    OK(cam_schedule_add(f.database, "3 documents", "snapshot", NULL));
     fixture_documents(&f, "a", 0, 5);
     OK(cam_journal_control(f.database, CAM_ITEM_SETTING, "checkpoint.every_steps", "9", "person",
                            &control));
     struct cam_generation_change born = {
         .layer = 1, .event = CAM_CHANGE_BORN, .subkeys_to = 8, .n_experts = 64, .reason = "init"};
     OK(cam_history_generations(f.database, 0, &born, 1));
-    fixture_step(&f, 1, 2);
-    OK(cam_schedule_add(f.database, "3 documents", "snapshot", NULL));
-    fixture_step_nll(&f, 2, 2, 0, 70, 0, NULL);
+    fixture_step(&f, 1, 3);
+    fixture_step_nll(&f, 2, 3, 0, 70, 0, NULL);
     return control;
 }
 
@@ -106,7 +106,7 @@ Test(history, C28_discard_and_replay_make_the_same_rows_again_and_again) {
         cr_assert(discarded == 3);
         struct cam_history_state state;
         OK(cam_history_state(f.database, &state));
-        cr_assert(state.step == 2 && state.position == 2 && state.lineage == 1);
+        cr_assert(state.step == 2 && state.position == 3 && state.lineage == 1);
         cr_assert(fixture_int(&f, "SELECT count(*) FROM v1_generations") == 1);
         OK(cam_history_discard_after(f.database, at.id, NULL));
         fixture_counts_add_up(&f);

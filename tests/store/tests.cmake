@@ -1,3 +1,5 @@
 cam_test(store database)
 cam_test(store journal)
 cam_test(store history)
+cam_test(store snapshot)
+cam_test(store policy)
