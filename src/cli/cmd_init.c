@@ -20,8 +20,9 @@ static const char help[] =
     "  --set KEY=VALUE           a setting; see: cambium config (after init) for all of them\n"
     "  --probe FILE              held-out text to measure forgetting on, never trained on: NDJSON\n"
     "                            (each document's domain names its probe), Atom or plain text\n"
-    "  --tokenizer-from FILE     train a tokenizer of 4,096 tokens on FILE instead of using the\n"
-    "                            one that ships with cambium\n"
+    "  --tokenizer-from FILE     train a tokenizer on FILE instead of using the one that ships with\n"
+    "                            cambium\n"
+    "  --vocabulary N            its tokens (default 4096)\n"
     "  --policy NAME             what decides when to grow, freeze, evaluate (default lifelong)\n"
     "\n"
     "--set and --probe may be given more than once.  Prints parameters in all and active a token,\n"
@@ -36,6 +37,7 @@ static const char help[] =
 
 struct options {
     const char *preset, *policy, *tokenizer_from;
+    int64_t vocabulary;
     struct cam_cli_list set, probe;
 };
 
@@ -44,6 +46,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
                                           {"set", required_argument, NULL, 's'},
                                           {"probe", required_argument, NULL, 'b'},
                                           {"tokenizer-from", required_argument, NULL, 't'},
+                                          {"vocabulary", required_argument, NULL, 'v'},
                                           {"policy", required_argument, NULL, 'y'},
                                           {0}};
     int found;
@@ -60,6 +63,10 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
             break;
         case 't':
             o->tokenizer_from = optarg;
+            break;
+        case 'v':
+            CAM_TRY(cam_cli_number("--vocabulary", optarg, CAM_TOKENIZER_MIN_VOCABULARY,
+                                   CAM_TOKENIZER_MAX_VOCABULARY, &o->vocabulary));
             break;
         case 'y':
             o->policy = optarg;
@@ -106,7 +113,8 @@ static int skip_rejected(void *context, const char *where, const char *why) {
     return tell_rejected((void *)"--tokenizer-from", where, why);
 }
 
-static enum cam_status train_tokenizer(const char *path, struct cam_tokenizer **tokenizer) {
+static enum cam_status train_tokenizer(const char *path, int64_t vocabulary,
+                                       struct cam_tokenizer **tokenizer) {
     struct cam_tokenizer_trainer *trainer = NULL;
     struct cam_buffer file;
     cam_buffer_init(&file, CAM_TOKENIZER_MAX_FILE_BYTES);
@@ -114,8 +122,7 @@ static enum cam_status train_tokenizer(const char *path, struct cam_tokenizer **
     struct cam_document_sink sink = {add_sample, skip_rejected, trainer};
     enum cam_status status = cam_input_read(path, NULL, NULL, &sink);
     if (status == CAM_OK)
-        status =
-            cam_tokenizer_trainer_finish(trainer, CAM_TOKENIZER_DEFAULT_VOCABULARY, &file);
+        status = cam_tokenizer_trainer_finish(trainer, (size_t)vocabulary, &file);
     if (status == CAM_OK)
         status = cam_tokenizer_load(file.data, file.size, tokenizer);
     cam_tokenizer_trainer_free(trainer);
@@ -245,12 +252,12 @@ static enum cam_status make(const struct cam_cli *cli, const struct options *o,
 }
 
 static enum cam_status run(struct cam_cli *cli) {
-    struct options o = {0};
+    struct options o = {.vocabulary = CAM_TOKENIZER_DEFAULT_VOCABULARY};
     struct cam_settings settings;
     struct cam_tokenizer *tokenizer = NULL;
     CAM_TRY(parse(cli, &o));
     CAM_TRY(choose_settings(&o, &settings));
-    CAM_TRY(o.tokenizer_from ? train_tokenizer(o.tokenizer_from, &tokenizer)
+    CAM_TRY(o.tokenizer_from ? train_tokenizer(o.tokenizer_from, o.vocabulary, &tokenizer)
                              : cam_tokenizer_default(&tokenizer));
     enum cam_status status = make(cli, &o, &settings, tokenizer);
     cam_tokenizer_free(tokenizer);

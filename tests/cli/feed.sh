@@ -1,0 +1,98 @@
+#!/bin/bash
+# Feeds over HTTP: each way to fail has its message and exit code, and nothing is lost.
+. "$(dirname "$0")/lib.sh"
+: "${FEED_SERVER:?}"
+
+sample
+serve
+head -n 2 sample.ndjson >feeds/good.ndjson
+cp "$SOURCE_DIR/tests/data/feed/basic.atom" feeds/good.atom
+head -c 300 feeds/good.atom >feeds/broken.atom
+: >feeds/empty.ndjson
+cat >feeds/empty.atom <<'END'
+<?xml version="1.0" encoding="utf-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom"><title>Empty</title><id>urn:e</id>
+<updated>2024-01-01T00:00:00Z</updated></feed>
+END
+ALLOW=(--allow-host 127.0.0.1)
+expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0
+
+# What is no feed URL.
+expect 65 cambium feed add -C w /tmp/feed.atom
+says "cambium ingest FILE"
+expect 65 cambium feed add -C w file:///etc/passwd
+expect 65 cambium run -C w --feed ftp://example.org/ --once
+expect 78 cambium feed add -C w "$BASE/x" --format word
+expect 66 cambium feed remove -C w "$BASE/good.ndjson"
+
+# A private address needs leave.
+expect 0 cambium feed add -C w "$BASE/good.ndjson" --name first --every 30m
+expect 77 cambium run -C w --once
+says "127.0.0.1"
+check_sum w
+[ "$(field .documents.journalled)" = 0 ] || fail "a refused feed was read"
+
+expect 0 cambium run -C w --once "${ALLOW[@]}"
+says "2 documents"
+check_sum w
+[ "$(field .documents.journalled)" = 2 ] || fail "two documents"
+expect 0 cambium run -C w --once "${ALLOW[@]}"
+says "not modified, 0 documents"
+[ "$(sql w 'SELECT http_status FROM v1_feeds')" = 304 ] || fail "a second poll gets 304"
+[ "$(sql w 'SELECT count(*) FROM v1_documents')" = 2 ] || fail "a 304 brought documents"
+
+# Through the setting instead of the option.
+expect 0 cambium config -C w feed.allow_hosts 127.0.0.1
+expect 0 cambium run -C w --once
+
+# `run --feed` adds what is not there, once.
+expect 0 cambium run -C w --feed "$BASE/good.atom" --feed "$BASE/good.ndjson" --once
+[ "$(sql w 'SELECT count(*) FROM v1_feeds')" = 2 ] || fail "run --feed added a feed twice"
+expect 0 cambium feed list -C w --json
+[ "$(wc -l <out)" = 2 ] || fail "feed list"
+head -n 1 out >one.json
+[ "$(field .interval_s one.json)" = 1800 ] || fail "the interval stays"
+journalled=$(sql w 'SELECT count(*) FROM v1_documents')
+
+# One failing feed among good ones: the others are read, and the code is the failure's.
+fails() { # CODE FILE MESSAGE
+    expect 0 cambium feed add -C w "$BASE/$2"
+    expect "$1" cambium run -C w --once
+    says "$3"
+    says "1 of 3 feeds failed"
+    [ "$(sql w "SELECT failures > 0 AND error IS NOT NULL AND next_poll_at IS NOT NULL
+        FROM v1_feeds WHERE state = 'active' AND url LIKE '%/$2'")" = 1 ] || fail "$2: not written down"
+    expect 0 cambium feed remove -C w "$BASE/$2"
+}
+fails 66 missing.atom 404
+fails 65 broken.atom broken.atom
+expect 0 cambium config -C w feed.max_bytes 1024
+for _ in $(seq 8); do cat "$SOURCE_DIR/tests/data/feed/basic.atom"; done >feeds/large.atom
+fails 65 large.atom 1024
+expect 0 cambium config -C w feed.max_bytes 16M
+expect 0 cambium config -C w feed.max_documents 1
+head -n 5 sample.ndjson >feeds/many.ndjson
+fails 65 many.ndjson feed.max_documents
+expect 0 cambium config -C w feed.max_documents 10000
+expect 0 cambium feed add -C w http://no-such-host.invalid/feed
+expect 69 cambium run -C w --once
+says "no-such-host.invalid"
+expect 0 cambium feed remove -C w http://no-such-host.invalid/feed
+[ "$(sql w 'SELECT count(*) FROM v1_documents')" -ge "$journalled" ] || fail "documents were lost"
+
+# Nothing in a feed is no failure.
+for name in empty.ndjson empty.atom; do
+    expect 0 cambium run -C w --feed "$BASE/$name" --once
+    says "$name: 0 documents"
+done
+
+# A changed feed brings what is new, and credentials are never shown.
+head -n 4 sample.ndjson >feeds/next && mv feeds/next feeds/good.ndjson
+expect 0 cambium run -C w --once
+says "2 documents"
+expect 0 cambium feed add -C w "http://user:secret@${BASE#http://}/good.ndjson"
+expect 0 cambium feed list -C w
+grep -q secret out && fail "a password was shown"
+expect 0 cambium run -C w --once
+grep -q secret out err && fail "a password was logged"
+check_sum w

@@ -1,0 +1,121 @@
+#!/bin/bash
+# Settings, policies, schedules, snapshots and rollback as a person uses them.
+. "$(dirname "$0")/lib.sh"
+
+sample
+head -n 8 sample.ndjson >kjv.ndjson
+tail -n 6 sample.ndjson >sqlite.ndjson
+{ head -n 1 kjv.ndjson; head -n 1 sqlite.ndjson; } >probe.ndjson
+expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0 --probe probe.ndjson
+
+# config
+expect 0 cambium config -C w train.lr
+grep -qx '0\.[0-9]*' out || fail "config KEY prints the value alone"
+expect 0 cambium config -C w train.lr 0.0021
+expect 0 cambium config -C w train.lr
+has 0.0021
+expect 0 cambium config -C w replay.share -1
+expect 78 cambium config -C w train.lrr 1
+says "did you mean train.lr?"
+expect 78 cambium config -C w train.lr -3
+expect 78 cambium config -C w model.width 64
+expect 78 cambium config -C w policy naive
+says "cambium policy use"
+expect 0 cambium config -C w
+has "feed.max_bytes"
+
+# policy
+expect 0 cambium policy list -C w
+grep -q '^\* lifelong' out || fail "lifelong is in force"
+expect 0 cambium policy show -C w naive
+has "CREATE VIEW"
+expect 66 cambium policy use -C w nonsense
+echo 'DROP TABLE journal' >bad.sql
+expect 78 cambium policy use -C w bad.sql
+cat >eager.sql <<'END'
+-- eager: grows after the second document, for this test.
+CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25);
+CREATE VIEW decide_grow (layer, amount, reason, evidence) AS
+SELECT -1, 4, 'two documents', json_object('documents', count(*)) FROM v1_trained
+WHERE NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'grow') HAVING count(*) >= 2;
+END
+expect 0 cambium policy use -C w eager.sql
+grep -q '^\* eager' out || fail "eager is in force"
+
+# schedule
+expect 0 cambium schedule add -C w "every 3 documents" evaluate
+has "schedule 1"
+expect 78 cambium schedule add -C w "now and then" evaluate
+expect 0 cambium schedule add -C w 6h snapshot
+expect 0 cambium schedule remove -C w 2
+expect 0 cambium schedule list -C w --json
+[ "$(wc -l <out)" = 1 ] || fail "schedule list"
+
+# Train, evaluate, snapshot.
+expect 0 cambium ingest -C w kjv.ndjson
+expect 0 cambium run -C w --once --flush
+says "steps trained"
+expect 0 cambium status -C w --json
+[ "$(field .experts)" = 144 ] || { cat out; fail "the pool did not grow to 12 x 12"; }
+[ "$(field .generations)" = 2 ] || fail "generations"
+[ "$(sql w "SELECT count(*) > 0 FROM v1_decisions WHERE origin = 'schedule 1'")" = 1 ] ||
+    fail "the schedule did not fire"
+expect 0 cambium eval -C w --json
+cp out before.json
+[ "$(sqlite3 :memory: "SELECT count(*) FROM json_each(CAST(readfile('out') AS TEXT), '\$.probes')
+    WHERE value ->> 'bits_per_byte' > 0 AND value ->> 'bytes' > 0 AND value ->> 'tokens' > 0
+    AND value ->> 'nll' > 0 AND value ->> 'probe' IN ('kjv', 'sqlite')")" = 2 ] || fail "eval --json"
+expect 0 cambium snapshot -C w -t learned
+expect 65 cambium snapshot -C w -t learned
+says "learned"
+expect 0 cambium snapshots -C w --json
+for key in id tag lineage created documents bytes_unique bytes_shared model_hash; do
+    [ -n "$(field "[0].$key")" ] || fail "snapshots lacks $key"
+done
+hash=$(field "[0].model_hash")
+documents=$(field "[0].documents")
+
+# Learn something else, then go back: the scores are the same to the last digit.
+expect 0 cambium ingest -C w sqlite.ndjson
+expect 0 cambium eval -C w --json
+says "documents that wait are trained first"
+[ "$(field '.probes[0].nll')" != "$(field '.probes[0].nll' before.json)" ] || fail "nothing learned"
+expect 66 cambium rollback -C w no-such-tag
+expect 0 cambium rollback -C w learned --reason "test"
+expect 0 cambium status -C w --json
+[ "$(field .model_hash)" = "$hash" ] || fail "the model is not that of the snapshot"
+[ "$(field .lineage)" = 2 ] || fail "a rollback opens a lineage"
+[ "$(field .documents.trained)" = "$documents" ] || fail "trained"
+[ "$(field .documents.set_aside)" -gt 0 ] || fail "set aside"
+check_sum w
+expect 0 cambium eval -C w --json
+for i in 0 1; do
+    [ "$(field ".probes[$i].nll")" = "$(field ".probes[$i].nll" before.json)" ] ||
+        fail "probe $i scores differently after the rollback"
+done
+expect 0 cambium rollback -C w learned --requeue
+check_sum w
+[ "$(field .documents.pending)" -gt 0 ] || fail "requeue"
+expect 0 cambium run -C w --once --flush
+check_sum w
+[ "$(field .documents.pending)" = 0 ] || fail "the requeued ones are trained"
+[ "$(sql w 'SELECT count(*) FROM v1_lineages')" = 3 ] || fail "lineages"
+
+# Reading it all back.
+expect 0 cambium log -C w -n 0
+for word in trained grown evaluated snapshot rollback decided; do
+    grep -qE "^ *[0-9,]+  $word " out || fail "log lacks $word"
+done
+expect 0 cambium log -C w -n 3 --json
+[ "$(wc -l <out)" = 3 ] || fail "log -n"
+expect 0 cambium verify -C w --read-data
+expect 0 cambium generate -C w -p "And the LORD" -n 20 --seed 5
+cp out one
+expect 0 cambium generate -C w -p "And the LORD" -n 20 --seed 5
+cmp -s out one || fail "the same seed, another text"
+expect 0 cambium generate -C w -p "And" -n 20 --temperature 0 --json
+[ -n "$(field .text)" ] || fail "generate --json"
+expect 0 cambium score -C w kjv.ndjson --json
+for key in bytes tokens nll bits_per_byte; do
+    [ -n "$(field ".$key")" ] || fail "score lacks $key"
+done

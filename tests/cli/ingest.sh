@@ -1,0 +1,76 @@
+#!/bin/bash
+# ingest: bad lines are reported with their numbers, good ones are journalled once.
+. "$(dirname "$0")/lib.sh"
+
+cat >mixed.ndjson <<'END'
+{"id":"1","title":"One","domain":"a","text":"The first document of a feed is long enough."}
+this line is broken
+{"id":"2","domain":"b","html":"<p>The <b>second</b> document has markup in it.</p>"}
+{"id":"3","domain":"a"}
+
+{"id":"4","domain":"a","text":"short"}
+{"id":"5","domain":"a","text":"Invalid bytes \xff\xfe are no JSON text at all."}
+{"id":"6","title":"esc \u001b]0;x\u0007","domain":"a","text":"A title that would drive a terminal, neutralised."}
+END
+printf '{"id":"7","domain":"a","text":"Raw invalid \xff\xfe bytes on a line of their own."}\n' >>mixed.ndjson
+
+# A dry run needs no workspace and makes none.
+expect 0 cambium ingest --dry-run --json mixed.ndjson
+[ "$(wc -l <out)" = 4 ] || { cat out err; fail "dry run: one object a document"; }
+head -n 1 out >one.json
+for key in id url title published updated author language domain text html; do
+    sqlite3 :memory: "SELECT json_type(CAST(readfile('one.json') AS TEXT), '\$.$key')" |
+        grep -q . || fail "dry run lacks $key"
+done
+[ "$(field .text one.json)" = "The first document of a feed is long enough." ] || fail text
+says "line 2"
+says "4 documents, 4 rejected"
+grep -q $'\x1b' out && fail "a raw escape reached stdout"
+
+expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0
+expect 0 cambium ingest -C w mixed.ndjson --json
+[ "$(field .journalled)" = 4 ] || { cat out; fail journalled; }
+[ "$(field .rejected)" = 4 ] || { cat out; fail rejected; }
+[ "$(field .quarantined)" = 1 ] || { cat out; fail quarantined; }
+for line in 2 4 7 9; do
+    says "mixed.ndjson: line $line: "
+done
+check_sum w
+[ "$(field .documents.quarantined)" = 1 ] || fail "the short one is quarantined"
+sql w "SELECT reason FROM v1_quarantine" | grep -q 'too short' || fail reason
+
+expect 0 cambium ingest -C w mixed.ndjson --json
+[ "$(field .journalled)" = 0 ] || fail "the same again is nothing new"
+[ "$(field .duplicates)" = 4 ] || fail duplicates
+expect 0 cambium ingest -C w - --format ndjson <mixed.ndjson
+has "duplicates   4"
+
+# A revision: the same id with another text.
+echo '{"id":"1","domain":"a","text":"The first document of a feed, after a correction."}' >again.ndjson
+expect 0 cambium ingest -C w again.ndjson --json
+[ "$(field .journalled)" = 1 ] || fail "a revision is journalled"
+
+# Formats, and what is no feed at all.
+expect 0 cambium ingest -C w "$SOURCE_DIR/tests/data/feed/basic.atom"
+printf 'A plain text file is one document.\n' >plain.txt
+expect 0 cambium ingest -C w plain.txt --json
+[ "$(field .journalled)" = 1 ] || fail "plain text"
+[ "$(sql w "SELECT domain FROM v1_documents WHERE source = 'plain'")" = plain ] || fail "its domain"
+: >empty.ndjson
+expect 0 cambium ingest -C w empty.ndjson
+has "journalled   0 documents"
+expect 65 cambium ingest -C w --format atom plain.txt
+says "plain.txt"
+expect 78 cambium ingest -C w --format word plain.txt
+says "formats: atom, ndjson, text"
+expect 66 cambium ingest -C w missing.ndjson
+expect 66 cambium ingest -C w .
+printf 'no\nno\n' >allbad.ndjson
+expect 65 cambium ingest -C w allbad.ndjson
+says "no document could be read, 2 were rejected"
+check_sum w
+
+# A reader that closes the pipe early is no error.
+for _ in $(seq 200); do cat mixed.ndjson; done >long.ndjson
+"$CAMBIUM" ingest --dry-run --json long.ndjson 2>/dev/null | head -n 1 >/dev/null ||
+    fail "a closed pipe is an error"

@@ -1,0 +1,57 @@
+#!/bin/bash
+# init: what it refuses it refuses before making anything; a second one is refused.
+. "$(dirname "$0")/lib.sh"
+
+refused() {
+    local code=$1
+    shift
+    expect "$code" cambium init -C w "$@"
+    [ ! -e w ] || fail "init $* left something behind"
+}
+refused 78 --preset huge
+says "nano, small or base"
+refused 78 --set modle.width=32
+says "did you mean model.width?"
+refused 78 --set model.width=many
+refused 78 --set model.width=8
+refused 78 --set model.width=32 --set model.heads=5
+refused 78 --set train.optimizer=sgd
+refused 66 --probe missing.ndjson
+says "missing.ndjson"
+printf 'not json\n' >bad.ndjson
+refused 65 --probe bad.ndjson
+says "bad.ndjson: line 1"
+refused 66 --tokenizer-from missing.txt
+refused 66 --policy nonsense
+says "lifelong"
+
+sample
+{ head -n 1 sample.ndjson; tail -n 1 sample.ndjson; } >probe.ndjson
+expect 0 cambium init -C w "${TINY[@]}" --set seed=7 --probe probe.ndjson --policy naive
+silent err
+for word in parameters "active a token" "FLOP a token" memory experts naive "2 documents"; do
+    has "$word"
+done
+[ "$(sql w "SELECT value FROM v1_settings WHERE key = 'seed'")" = 7 ] || fail seed
+[ "$(sql w "SELECT group_concat(name) FROM (SELECT name FROM v1_probes ORDER BY name)")" = \
+    kjv,sqlite ] || fail "probes are named by domain"
+check_sum w
+[ "$(field .documents.held_out)" = 2 ] || fail "probe documents are held out"
+
+expect 73 cambium init -C w
+says "is a workspace already"
+[ "$(sql w "SELECT value FROM v1_settings WHERE key = 'seed'")" = 7 ] || fail "init touched it"
+
+# What is in a probe is never trained on.
+expect 0 cambium ingest -C w sample.ndjson --json
+[ "$(field .contaminations)" = 2 ] || { cat out; fail "documents of a probe were let in"; }
+[ "$(field .journalled)" = 12 ] || fail "the others are journalled"
+
+# A tokenizer of one's own.
+expect 0 cambium init -C own "${TINY[@]}" --tokenizer-from sample.ndjson --vocabulary 1000
+has "bpe, 1,000 tokens"
+expect 0 cambium score -C own sample.ndjson --json
+cp out own.json
+expect 0 cambium score -C w sample.ndjson --json
+[ "$(field .tokens)" != "$(field .tokens own.json)" ] || fail "the tokenizer is the default one"
+[ "$(field .bytes)" = "$(field .bytes own.json)" ] || fail "bytes depend on the tokenizer"
