@@ -2,8 +2,9 @@
 --
 -- Growth: the recent documents (surprise.recent) cost more bits a byte than those before them
 -- (surprise.before) by a margin: the stream has moved on to something the model does not know.  Or the
--- pool is saturated: nearly every expert was picked in the last usage window.  Both wait for a
--- cool-down of steps since the last growth was decided, and stop at a cap of sub-keys.
+-- pool is saturated: nearly every expert was picked in the last usage window; off by default, because a
+-- window of 50 steps picks every expert of a small pool and the pool would grow without end.  Both wait
+-- for a cool-down of steps since the last growth was decided, and stop at a cap of sub-keys.
 -- Freezing older generations is off: freezing experts below a router that still moves did not show a
 -- benefit that would justify it as a default.  Set freeze.older to 1 to try it.
 -- Everything here is decided from what was trained, so replay decides the same.
@@ -13,7 +14,7 @@ CREATE VIEW policy_settings (key, value) AS VALUES
     ('surprise.recent', 8),          -- documents
     ('surprise.before', 32),         -- documents
     ('surprise.margin', 0.10),       -- share of the level before
-    ('saturation.share', 0.98),      -- experts used in a window
+    ('saturation.share', 2),         -- experts used in a window; above 1: never
     ('grow.subkeys', 16),            -- sub-keys a growth adds to each codebook
     ('grow.cap', 512),               -- sub-keys a codebook never exceeds
     ('grow.cooldown_steps', 200),

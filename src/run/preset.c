@@ -13,7 +13,7 @@ static const struct row nano[] = {
     {"model.kv_heads", "2"},   {"model.hidden", "352"},   {"model.context", "256"},
     {"model.ff", "dense,dense+peer,dense,dense"},         {"peer.heads", "4"},
     {"peer.top_k", "8"},       {"peer.key_width", "32"},  {"peer.subkeys", "64"},
-    {"peer.max_subkeys", "512"}, {"train.rows", "4"},     {"train.optimizer", "muon"},
+    {"peer.max_subkeys", "512"}, {"train.rows", "2"},     {"train.optimizer", "muon"},
     {"train.lr", "0.004"},
     {NULL, NULL},
 };
