@@ -367,6 +367,8 @@ void cam_database_close(struct cam_database *db) {
     }
     if (db->sqlite && db->mode != CAM_DATABASE_READ)
         sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    for (sqlite3_stmt *s; db->sqlite && (s = sqlite3_next_stmt(db->sqlite, NULL)) != NULL;)
+        sqlite3_finalize(s); /* compiled once and kept (decide.c) */
     sqlite3_close(db->sqlite);
     pthread_cond_destroy(&db->finished);
     pthread_cond_destroy(&db->work);

@@ -167,8 +167,12 @@ static int is_clock(const char *column) {
 /* ---- the authorizer
  * ------------------------------------------------------------------------------------ */
 
+#define MAX_TABLES 64 /* common table expressions of a policy */
+
 struct guard {
-    int creating; /* CREATE VIEW itself writes to the schema table */
+    int creating;                   /* CREATE VIEW itself writes to the schema table */
+    char (*tables)[CAM_NAME_BYTES]; /* names the policy gives to its common table expressions */
+    size_t n_tables;
     char why[256];
 };
 
@@ -186,6 +190,9 @@ static int may_read(struct guard *g, const char *table, const char *column, cons
     if (is_policy_view(table) || strcasecmp(table, "json_each") == 0 ||
         strcasecmp(table, "json_tree") == 0)
         return SQLITE_OK;
+    for (size_t i = 0; i < g->n_tables; i++)
+        if (strcasecmp(table, g->tables[i]) == 0)
+            return SQLITE_OK;
     if (begins(table, "v1_") && !in_list(readable, sizeof readable / sizeof *readable, table))
         return deny(g,
                     "%s depends on when documents arrive; a policy may read v1_trained and the "
@@ -311,10 +318,10 @@ static void skip_group(const char **s) {
     *s = at;
 }
 
-/* Does a common table expression called v1_ or living_ something begin at token S of N bytes? */
-static int shadows(const char *s, size_t n) {
-    const char *name = s + (*s == '"' || *s == '`' || *s == '[' || *s == '\'');
-    if (!begins(name, "v1_") && !begins(name, "living_"))
+/* Is the token S of N bytes the name in "name (columns) AS [NOT] [MATERIALIZED] (": a common table
+ * expression? */
+static int names_table(const char *s, size_t n) {
+    if (!isalpha((unsigned char)*s) && *s != '_' && !strchr("\"`['", *s))
         return 0;
     s += n;
     skip_group(&s);
@@ -354,17 +361,40 @@ static enum cam_status read_head(const char *policy, const char *sql, size_t i_s
     return CAM_OK;
 }
 
-static enum cam_status scan(const char *policy, const char *text) {
+/* A name that stands for something else already could smuggle reads past the authorizer. */
+static enum cam_status check_table_name(sqlite3 *sqlite, const char *policy, const char *name) {
+    int64_t taken = 0;
+    CAM_TRY(cam_sql_int(sqlite, 0, &taken,
+                        "SELECT 1 FROM (SELECT name FROM sqlite_schema UNION ALL SELECT name FROM"
+                        " pragma_module_list) WHERE name = ? COLLATE NOCASE",
+                        "t", name));
+    if (taken || begins(name, "v1_") || begins(name, "living_") || begins(name, "sqlite_") ||
+        begins(name, "pragma_") || is_policy_view(name))
+        return cam_fail(CAM_ERR_CONFIG,
+                        "policy %s: %s: a common table expression cannot take that name", policy,
+                        name);
+    return CAM_OK;
+}
+
+/* Length, and the names of common table expressions into G. */
+static enum cam_status scan(sqlite3 *sqlite, const char *policy, const char *text,
+                            struct guard *g) {
     if (strlen(text) > CAM_POLICY_BYTES)
         return cam_fail(CAM_ERR_CONFIG, "policy %s: longer than %d bytes", policy,
                         CAM_POLICY_BYTES);
     size_t n;
-    for (const char *s = text; (n = token(&s)) > 0; s += n)
-        if (shadows(s, n))
+    for (const char *s = text; (n = token(&s)) > 0; s += n) {
+        if (!names_table(s, n))
+            continue;
+        size_t quoted = !isalpha((unsigned char)*s) && *s != '_';
+        if (g->n_tables == MAX_TABLES || n - 2 * quoted >= CAM_NAME_BYTES)
             return cam_fail(CAM_ERR_CONFIG,
-                            "policy %s: %.*s: a name that begins with v1_ cannot be "
-                            "given to a common table expression",
-                            policy, (int)(n < 64 ? n : 64), s);
+                            "policy %s: at most %d common table expressions with names of %d bytes",
+                            policy, MAX_TABLES, CAM_NAME_BYTES - 1);
+        char *name = g->tables[g->n_tables++];
+        snprintf(name, CAM_NAME_BYTES, "%.*s", (int)(n - 2 * quoted), s + quoted);
+        CAM_TRY(check_table_name(sqlite, policy, name));
+    }
     return CAM_OK;
 }
 
@@ -394,7 +424,7 @@ static enum cam_status drop_policy_views(sqlite3 *sqlite) {
 /* Creates the views one by one under the authorizer. */
 static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const char *text) {
     struct guard g = {.creating = 1};
-    enum cam_status status = scan(policy, text);
+    enum cam_status status = CAM_OK;
     sqlite3_set_authorizer(sqlite, authorize, &g);
     size_t i_statement = 0;
     for (const char *at = text; status == CAM_OK && token(&at) > 0;) {
@@ -441,19 +471,19 @@ static int check_reads(sqlite3 *sqlite, const char *sql, struct guard *g) {
 }
 
 /* Reads view NAME once under authorizer and bound: what it may do, whether it ends. */
-static enum cam_status try_view(sqlite3 *sqlite, const char *policy, const char *name) {
-    struct guard g = {0};
+static enum cam_status try_view(sqlite3 *sqlite, const char *policy, const char *name,
+                                struct guard *g) {
     struct bound b;
     char sql[128];
     sqlite3_stmt *s = NULL;
     enum cam_status status = CAM_OK;
     snprintf(sql, sizeof sql, "SELECT * FROM \"%s\"", name);
-    int code = check_reads(sqlite, sql, &g);
+    int code = check_reads(sqlite, sql, g);
     if (code == SQLITE_OK)
         code = sqlite3_prepare_v2(sqlite, sql, -1, &s, NULL);
     if (code != SQLITE_OK) {
         status = cam_fail(CAM_ERR_CONFIG, "policy %s: %s: %s", policy, name,
-                          *g.why ? g.why : sqlite3_errmsg(sqlite));
+                          *g->why ? g->why : sqlite3_errmsg(sqlite));
     } else {
         int old = limit_work(sqlite, &b);
         while ((code = sqlite3_step(s)) == SQLITE_ROW)
@@ -503,7 +533,7 @@ static enum cam_status need_columns(sqlite3 *sqlite, const char *policy, const c
     return status;
 }
 
-static enum cam_status check_views(sqlite3 *sqlite, const char *policy) {
+static enum cam_status check_views(sqlite3 *sqlite, const char *policy, struct guard *g) {
     sqlite3_stmt *s = NULL;
     int row = 0;
     char names[64][CAM_NAME_BYTES];
@@ -519,7 +549,7 @@ static enum cam_status check_views(sqlite3 *sqlite, const char *policy) {
     }
     sqlite3_finalize(s);
     for (size_t i = 0; i < n_names && status == CAM_OK; i++) {
-        status = try_view(sqlite, policy, names[i]);
+        status = try_view(sqlite, policy, names[i], g);
         if (status == CAM_OK)
             status = need_columns(sqlite, policy, names[i]);
     }
@@ -529,12 +559,16 @@ static enum cam_status check_views(sqlite3 *sqlite, const char *policy) {
 }
 
 enum cam_status cam_decide_check(sqlite3 *sqlite, const char *name, const char *text) {
+    char tables[MAX_TABLES][CAM_NAME_BYTES];
+    struct guard g = {.tables = tables};
     CAM_TRY(cam_sql_script(sqlite, "SAVEPOINT policy_check"));
     enum cam_status status = drop_policy_views(sqlite);
     if (status == CAM_OK)
+        status = scan(sqlite, name, text, &g);
+    if (status == CAM_OK)
         status = create_views(sqlite, name, text);
     if (status == CAM_OK)
-        status = check_views(sqlite, name);
+        status = check_views(sqlite, name, &g);
     sqlite3_exec(sqlite, "ROLLBACK TO policy_check; RELEASE policy_check", NULL, NULL, NULL);
     return status;
 }
@@ -623,6 +657,19 @@ static int read_row(sqlite3_stmt *s, size_t i_kind, struct asked *a) {
     return 1;
 }
 
+/* The compiled query of a view: compiling costs more than asking, so it stays with the connection
+ * (SQLite compiles it anew by itself when the views change). */
+static int compiled(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) {
+    sqlite3_stmt *s = NULL;
+    while ((s = sqlite3_next_stmt(sqlite, s)) != NULL) {
+        if (strcmp(sqlite3_sql(s), sql) == 0 && !sqlite3_stmt_busy(s)) {
+            *statement = s;
+            return SQLITE_OK;
+        }
+    }
+    return sqlite3_prepare_v3(sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+}
+
 /* Rows are gathered first and acted on after the bound is lifted, so our own inserts never count.
  */
 static enum cam_status ask_view(sqlite3 *sqlite, size_t i_kind, struct asked *rows,
@@ -634,7 +681,7 @@ static enum cam_status ask_view(sqlite3 *sqlite, size_t i_kind, struct asked *ro
     size_t n = 0;
     snprintf(sql, sizeof sql, "SELECT * FROM \"%s\" LIMIT %d", kinds[i_kind].view, CAM_DECIDE_ROWS);
     int old = limit_work(sqlite, &b);
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, &s, NULL);
+    int code = compiled(sqlite, sql, &s);
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(s);
         if (code == SQLITE_ROW && !read_row(s, i_kind, &rows[n]))
@@ -644,7 +691,7 @@ static enum cam_status ask_view(sqlite3 *sqlite, size_t i_kind, struct asked *ro
     }
     if (code != SQLITE_DONE)
         snprintf(why, sizeof why, "%s", words_for(sqlite, code));
-    sqlite3_finalize(s);
+    sqlite3_reset(s);
     lift_limits(sqlite, old);
     /* A full disk or a lost file is ours to report, not the policy's fault. */
     if ((code & 0xFF) == SQLITE_IOERR || (code & 0xFF) == SQLITE_FULL ||

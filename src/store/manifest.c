@@ -37,8 +37,9 @@ static uint64_t get(const unsigned char **at, int n_bytes) {
 }
 
 static unsigned char *put_text(unsigned char *at, const char *text, size_t n_bytes) {
+    size_t n = strlen(text); /* every name was bounded when it was made */
     memset(at, 0, n_bytes);
-    memcpy(at, text, strnlen(text, n_bytes - 1));
+    memcpy(at, text, n < n_bytes ? n : n_bytes - 1);
     return at + n_bytes;
 }
 
