@@ -127,6 +127,12 @@ static enum cam_status take_item(struct cam_trainer *t, struct cam_item *item) {
         item->name = item->value = NULL; /* ours now */
         return CAM_OK;
     }
+    /* The document in progress is gone (set aside by a rollback, say): the next starts afresh. */
+    if (t->queue.n == 0 && t->queue.offset > 0 && item->position != t->state.position) {
+        t->queue.offset = 0;
+        t->state.offset = 0;
+        memset(&t->state.front, 0, sizeof t->state.front);
+    }
     struct cam_pending pending = {.position = item->position, .document = item->document,
                                   .bytes = (int64_t)item->text_bytes, .feed = item->feed};
     CAM_TRY(cam_trainer_encode(t, item->text, item->text_bytes, &pending.ids, &pending.n_ids));

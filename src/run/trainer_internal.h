@@ -28,7 +28,9 @@ struct cam_front {
 struct cam_trainer_state {
     uint64_t version;
     uint64_t step;
-    int64_t position, offset; /* the cursor: see cam_step_commit */
+    /* Offset 0: the last document trained.  Else the document in progress, of which so many tokens
+     * were trained; cam_step_commit counts it as not consumed. */
+    int64_t position, offset;
     int64_t documents, tokens;
     double norm;                      /* running gradient norm, 0 before the first step */
     double bits_per_byte;             /* running prequential score, 0 before the first */

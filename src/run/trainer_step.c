@@ -299,7 +299,8 @@ static enum cam_status commit(struct cam_trainer *t, const struct cam_step_repor
     t->state.tokens += (int64_t)t->packed.n_new;
     t->state.documents += (int64_t)a.n_documents;
     struct cam_step_commit row = {.step = (int64_t)t->state.step,
-                                  .position = t->state.position,
+                                  /* The document in progress is not consumed. */
+                                  .position = t->state.position - (t->state.offset > 0),
                                   .offset = t->state.offset,
                                   .new_tokens = (int64_t)t->packed.n_new,
                                   .new_bytes = a.new_bytes,
