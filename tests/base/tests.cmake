@@ -1,0 +1,2 @@
+cam_test(base fs)
+cam_test(base settings)
