@@ -136,7 +136,7 @@ static enum cam_status refuse(const struct cam_setting *setting, const char *tex
 }
 
 enum cam_status cam_settings_set(struct cam_settings *settings, const char *key, const char *text) {
-    const struct cam_setting *setting;
+    const struct cam_setting *setting = NULL;
     CAM_TRY(cam_setting_find(key, &setting));
     char *field = (char *)settings + setting->offset;
     int64_t whole;
@@ -180,7 +180,7 @@ static void print_real(double value, char *text, size_t n_bytes) {
 
 enum cam_status cam_settings_get(const struct cam_settings *settings, const char *key,
                                  char text[CAM_SETTING_TEXT_BYTES]) {
-    const struct cam_setting *setting;
+    const struct cam_setting *setting = NULL;
     CAM_TRY(cam_setting_find(key, &setting));
     const char *field = (const char *)settings + setting->offset;
     int64_t whole;

@@ -209,7 +209,7 @@ static enum cam_status configure_writer(sqlite3 *sqlite) {
              "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
              "PRAGMA cache_size = -16384; PRAGMA journal_size_limit = %d;"
              /* SQLite 3.40 counts JSON functions as untrusted in views; policies are held to
-              * their list of functions by growth/policy.c's authorizer instead. */
+              * their list of functions by decide.c's authorizer instead. */
              "PRAGMA trusted_schema = ON",
              WAL_LIMIT_BYTES);
     return cam_sql_script(sqlite, pragmas);
