@@ -130,7 +130,6 @@ static enum cam_status decide_freeze(struct cam_trainer *t, const struct cam_dec
 static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, char *outcome,
                            size_t outcome_bytes) {
     int64_t number;
-    struct cam_snapshot snapshot;
     snprintf(outcome, outcome_bytes, "done");
     switch (d->kind) {
     case CAM_DECIDE_GROW:
@@ -141,14 +140,10 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
         CAM_TRY(cam_trainer_evaluate(t, d->reason, &number));
         snprintf(outcome, outcome_bytes, "done: evaluation %lld", (long long)number);
         return CAM_OK;
-    case CAM_DECIDE_SNAPSHOT:
-        CAM_TRY(cam_trainer_snapshot(t, NULL, &snapshot));
-        snprintf(outcome, outcome_bytes, "done: snapshot %.8s", snapshot.id);
+    case CAM_DECIDE_SNAPSHOT: /* saved by the caller, last */
         return CAM_OK;
-    case CAM_DECIDE_PRUNE:
-        CAM_TRY(cam_snapshots_prune(t->snapshots, 8, &number, NULL));
-        snprintf(outcome, outcome_bytes, "done: %lld snapshots removed", (long long)number);
-        return CAM_OK;
+    case CAM_DECIDE_PRUNE: /* how many were removed differs when a crash makes it happen twice */
+        return cam_snapshots_prune(t->snapshots, 8, NULL, NULL);
     case CAM_DECIDE_VERIFY:
         CAM_TRY(cam_snapshots_verify(t->snapshots, NULL, NULL, &number));
         snprintf(outcome, outcome_bytes, "done: %lld problems", (long long)number);
@@ -161,20 +156,39 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
     return cam_fail(CAM_ERR_INTERNAL, "decision of unknown kind %d", (int)d->kind);
 }
 
+/* A kept snapshot is a state to resume from, so it comes after everything else a step decides is
+ * done and written down: a crash right after it must not leave anything undone for ever. */
 enum cam_status cam_trainer_decide(struct cam_trainer *t, const struct cam_decisions *decisions) {
+    int save = 0;
     for (size_t i = 0; i < decisions->n_decisions; i++) {
         char outcome[256];
         CAM_TRY(act(t, &decisions->decisions[i], outcome, sizeof outcome));
         CAM_TRY(cam_history_outcome(t->database, decisions->decisions[i].decision, outcome));
+        save |= decisions->decisions[i].kind == CAM_DECIDE_SNAPSHOT;
     }
-    return CAM_OK;
+    return save ? cam_trainer_snapshot(t, NULL, NULL) : CAM_OK;
+}
+
+/* The row is done first, for the same reason; so a tag in use has to be found before. */
+static enum cam_status control_snapshot(struct cam_trainer *t, const struct cam_item *item) {
+    const char *tag = item->name && *item->name ? item->name : NULL;
+    struct cam_snapshot found = {0};
+    char outcome[256] = "done";
+    enum cam_status looked = tag ? cam_snapshot_find(t->snapshots, tag, &found) : CAM_ERR_NOINPUT;
+    int taken = looked == CAM_OK && strcmp(found.tag, tag) == 0;
+    if (taken) {
+        snprintf(outcome, sizeof outcome, "refused: the tag %.64s is that of snapshot %.8s", tag,
+                 found.id);
+        cam_log(CAM_LOG_WARNING, "journal row %lld: %s", (long long)item->position, outcome);
+    }
+    CAM_TRY(cam_history_control_done(t->database, item->position, outcome));
+    return taken ? CAM_OK : cam_trainer_snapshot(t, tag, NULL);
 }
 
 enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item *item) {
     struct cam_decision asked = {.layer = -1, .reason = "asked for"};
     char outcome[256] = "done";
     int64_t number;
-    struct cam_snapshot snapshot;
     enum cam_status status = CAM_OK;
     switch (item->kind) {
     case CAM_ITEM_EVALUATE:
@@ -182,8 +196,7 @@ enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item
                                          item->position, &number);
         break;
     case CAM_ITEM_SNAPSHOT:
-        status = cam_trainer_snapshot(t, item->name && *item->name ? item->name : NULL, &snapshot);
-        break;
+        return control_snapshot(t, item);
     case CAM_ITEM_PRUNE:
         asked.kind = CAM_DECIDE_PRUNE;
         status = act(t, &asked, outcome, sizeof outcome);
@@ -202,7 +215,7 @@ enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item
     case CAM_ITEM_DOCUMENT:
         break;
     }
-    if (status == CAM_ERR_DATA) { /* a tag in use, say: the row is done, and says how it ended */
+    if (status == CAM_ERR_DATA) { /* the row is done, and says how it ended */
         snprintf(outcome, sizeof outcome, "refused: %.200s", cam_message());
         cam_log(CAM_LOG_WARNING, "journal row %lld: %s", (long long)item->position, outcome);
         status = CAM_OK;

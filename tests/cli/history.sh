@@ -81,24 +81,25 @@ expect 0 cambium eval -C w --json
 says "documents that wait are trained first"
 [ "$(field '.probes[0].nll')" != "$(field '.probes[0].nll' before.json)" ] || fail "nothing learned"
 expect 66 cambium rollback -C w no-such-tag
-expect 0 cambium rollback -C w learned --reason "test"
-expect 0 cambium status -C w --json
+expect 0 cambium rollback -C w learned --requeue
+check_sum w
 [ "$(field .model_hash)" = "$hash" ] || fail "the model is not that of the snapshot"
 [ "$(field .lineage)" = 2 ] || fail "a rollback opens a lineage"
 [ "$(field .documents.trained)" = "$documents" ] || fail "trained"
-[ "$(field .documents.set_aside)" -gt 0 ] || fail "set aside"
+[ "$(field .documents.set_aside)" = 0 ] || fail "requeue sets nothing aside"
+[ "$(field .documents.pending)" = 5 ] || fail "requeue: the five wait again"
+expect 0 cambium run -C w --once --flush
 check_sum w
+[ "$(field .documents.pending)" = 0 ] || fail "the requeued ones are trained"
+expect 0 cambium rollback -C w learned --set-aside --reason "test"
+check_sum w
+[ "$(field .documents.set_aside)" = 5 ] || fail "set aside"
+[ "$(field .model_hash)" = "$hash" ] || fail "the model is not that of the snapshot"
 expect 0 cambium eval -C w --json
 for i in 0 1; do
     [ "$(field ".probes[$i].nll")" = "$(field ".probes[$i].nll" before.json)" ] ||
         fail "probe $i scores differently after the rollback"
 done
-expect 0 cambium rollback -C w learned --requeue
-check_sum w
-[ "$(field .documents.pending)" -gt 0 ] || fail "requeue"
-expect 0 cambium run -C w --once --flush
-check_sum w
-[ "$(field .documents.pending)" = 0 ] || fail "the requeued ones are trained"
 [ "$(sql w 'SELECT count(*) FROM v1_lineages')" = 3 ] || fail "lineages"
 
 # Reading it all back.

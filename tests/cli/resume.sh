@@ -5,23 +5,25 @@
 
 how=$1
 sample
+cp "$SOURCE_DIR/LICENSE" probe.txt
 cat >busy.sql <<'END'
 -- busy: replays, grows, evaluates, snapshots and freezes early, for this test.
 CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25);
+CREATE VIEW policy_count (n) AS SELECT count(*) FROM v1_trained;
 CREATE VIEW decide_grow (layer, amount, reason, evidence) AS
-SELECT -1, 4, 'three documents', '{}' FROM v1_trained
-WHERE NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'grow') HAVING count(*) >= 3;
+SELECT -1, 4, 'three documents', json_object('n', n) FROM policy_count
+WHERE n >= 3 AND NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'grow');
 CREATE VIEW decide_freeze (layer, amount, reason, evidence) AS
-SELECT -1, 0, 'seven documents', '{}' FROM v1_trained
-WHERE NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'freeze') HAVING count(*) >= 7;
+SELECT -1, 0, 'seven documents', json_object('n', n) FROM policy_count
+WHERE n >= 7 AND NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'freeze');
 CREATE VIEW decide_snapshot (reason, evidence) AS
-SELECT 'five documents', '{}' FROM v1_trained
-WHERE NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'snapshot') HAVING count(*) >= 5;
+SELECT 'five documents', json_object('n', n) FROM policy_count
+WHERE n >= 5 AND NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'snapshot');
 END
 
 prepare() { # WORKSPACE THREADS
     expect 0 cambium init -C "$1" "${TINY[@]}" --set threads="$2" --set probe.share=0.2 \
-        --set grow.ramp_steps=8
+        --set grow.ramp_steps=8 --probe probe.txt
     expect 0 cambium policy use -C "$1" busy.sql
     expect 0 cambium schedule add -C "$1" "4 documents" evaluate
     expect 0 cambium ingest -C "$1" sample.ndjson
