@@ -26,3 +26,8 @@ if(TARGET cambium_program)
     cam_cli_test(feed COMMAND ${folder}/feed.sh)
   endif()
 endif()
+
+# The fetcher, against the scripted server (see feed/tests.cmake for its libraries).
+if(MICROHTTPD_FOUND AND ZLIB_FOUND)
+  cam_test(cli fetcher SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD PkgConfig::ZLIB)
+endif()
