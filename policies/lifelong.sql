@@ -5,8 +5,8 @@
 -- pool is saturated: nearly every expert was picked in the last usage window; off by default, because a
 -- window of 50 steps picks every expert of a small pool and the pool would grow without end.  Both wait
 -- for a cool-down of steps since the last growth was decided, and stop at a cap of sub-keys.
--- Freezing older generations is off: freezing experts below a router that still moves did not show a
--- benefit that would justify it as a default.  Set freeze.older to 1 to try it.
+-- Freezing older generations is off: published evidence has freezing experts below a moving router harm,
+-- and nothing measured here speaks for it yet.  Set freeze.older to 1 to try it.
 -- Everything here is decided from what was trained, so replay decides the same.
 
 CREATE VIEW policy_settings (key, value) AS VALUES
