@@ -9,9 +9,9 @@ struct row {
 
 /* At most 1.5 million active parameters; for trying things out and for tests. */
 static const struct row nano[] = {
-    {"model.width", "128"},    {"model.blocks", "4"},     {"model.heads", "4"},
+    {"model.width", "128"},    {"model.blocks", "3"},     {"model.heads", "4"},
     {"model.kv_heads", "2"},   {"model.hidden", "352"},   {"model.context", "256"},
-    {"model.ff", "dense,dense+peer,dense,dense"},         {"peer.heads", "4"},
+    {"model.ff", "dense,dense+peer,dense"},         {"peer.heads", "4"},
     {"peer.top_k", "8"},       {"peer.key_width", "32"},  {"peer.subkeys", "64"},
     {"peer.max_subkeys", "512"}, {"train.rows", "2"},     {"train.optimizer", "muon"},
     {"train.lr", "0.004"},
