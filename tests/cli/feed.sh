@@ -15,7 +15,7 @@ cat >feeds/empty.atom <<'END'
 <updated>2024-01-01T00:00:00Z</updated></feed>
 END
 ALLOW=(--allow-host 127.0.0.1)
-expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0
+expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0
 
 # What is no feed URL.
 expect 65 cambium feed add -C w /tmp/feed.atom

@@ -6,7 +6,7 @@ sample
 head -n 8 sample.ndjson >kjv.ndjson
 tail -n 6 sample.ndjson >sqlite.ndjson
 { head -n 1 kjv.ndjson; head -n 1 sqlite.ndjson; } >probe.ndjson
-expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0 --probe probe.ndjson
+expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0 --probe probe.ndjson
 
 # config
 expect 0 cambium config -C w train.lr

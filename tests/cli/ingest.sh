@@ -27,7 +27,7 @@ says "line 2"
 says "4 documents, 4 rejected"
 grep -q $'\x1b' out && fail "a raw escape reached stdout"
 
-expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0
+expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0
 expect 0 cambium ingest -C w mixed.ndjson --json
 [ "$(field .journalled)" = 4 ] || { cat out; fail journalled; }
 [ "$(field .rejected)" = 4 ] || { cat out; fail rejected; }

@@ -48,10 +48,10 @@ expect 0 cambium ingest -C w sample.ndjson --json
 [ "$(field .journalled)" = 12 ] || fail "the others are journalled"
 
 # A tokenizer of one's own.
-expect 0 cambium init -C own "${TINY[@]}" --tokenizer-from sample.ndjson --vocabulary 1000
-has "bpe, 1,000 tokens"
-expect 0 cambium score -C own sample.ndjson --json
+expect 0 cambium init -C own "${TINY[@]}" "${SMALL_VOCABULARY[@]}"
+has "bpe, 600 tokens"
+expect 0 cambium score -C own probe.ndjson --json
 cp out own.json
-expect 0 cambium score -C w sample.ndjson --json
+expect 0 cambium score -C w probe.ndjson --json
 [ "$(field .tokens)" != "$(field .tokens own.json)" ] || fail "the tokenizer is the default one"
 [ "$(field .bytes)" = "$(field .bytes own.json)" ] || fail "bytes depend on the tokenizer"

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 sample
-expect 0 cambium init -C w "${TINY[@]}" --set probe.share=0
+expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0
 head -n 2 sample.ndjson >two.ndjson
 expect 0 cambium ingest -C w two.ndjson
 expect 0 cambium run -C w --once --flush

@@ -22,21 +22,21 @@ WHERE n >= 5 AND NOT EXISTS (SELECT 1 FROM v1_decisions WHERE kind = 'snapshot')
 END
 
 prepare() { # WORKSPACE THREADS
-    expect 0 cambium init -C "$1" "${TINY[@]}" --set threads="$2" --set probe.share=0.2 \
+    expect 0 cambium init -C "$1" "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set threads="$2" --set probe.share=0.2 \
         --set grow.ramp_steps=8 --probe probe.txt
     expect 0 cambium policy use -C "$1" busy.sql
     expect 0 cambium schedule add -C "$1" "4 documents" evaluate
     expect 0 cambium ingest -C "$1" sample.ndjson
 }
 
-# Ends the service about every 12 steps until there is nothing left to do.
+# Ends the service about every 8 steps until there is nothing left to do.
 run_interrupted() { # WORKSPACE SIGNAL
     local times=0 step=0 service
     while :; do
         "$CAMBIUM" -C "$1" run --once >run.out 2>run.err &
         service=$!
         CHILDREN+=($service)
-        wait_for_step "$1" $((step + 12)) $service
+        wait_for_step "$1" $((step + 8)) $service
         kill -"$2" $service 2>/dev/null && times=$((times + 1))
         code=0
         wait $service 2>/dev/null || code=$?
