@@ -24,6 +24,7 @@ if(TARGET cambium_program)
   endif()
   if(TARGET feed_server)
     cam_cli_test(feed COMMAND ${folder}/feed.sh)
+    cam_cli_test(service COMMAND ${folder}/service.sh)
   endif()
 endif()
 
