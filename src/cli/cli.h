@@ -1,9 +1,9 @@
 /* cli.h - what every subcommand shares.
  *
  * To add a command: see commands.def.  A command parses its options with cam_cli_next, writes data
- * to stdout and talk to stderr (cam_log, cam_cli_say), and returns a status: main prints the message
- * as "cambium: MESSAGE" and exits with the status's sysexits code.  Text that came from a document
- * reaches stdout through cam_neutral_text or as JSON, never raw. */
+ * to stdout and talk to stderr (cam_log, cam_cli_say), and returns a status: main prints the
+ * message as "cambium: MESSAGE" and exits with the status's sysexits code.  Text that came from a
+ * document reaches stdout through cam_neutral_text or as JSON, never raw. */
 #ifndef CAM_CLI_CLI_H
 #define CAM_CLI_CLI_H
 
@@ -72,8 +72,8 @@ void cam_cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Takes JSON over and prints it, one object a line, everything but ASCII escaped; NULL (no memory)
  * is an error. */
 CAM_MUST_USE enum cam_status cam_cli_print_json(json_t *json);
-json_t *cam_cli_json_real(double value);      /* null if it is not finite */
-json_t *cam_cli_json_text(const char *text);  /* null if it is NULL or "" */
+json_t *cam_cli_json_real(double value);     /* null if it is not finite */
+json_t *cam_cli_json_text(const char *text); /* null if it is NULL or "" */
 /* A row of a query as one JSON object: column names are its keys. */
 CAM_MUST_USE enum cam_status cam_cli_print_row(const struct cam_value *row, size_t n);
 json_t *cam_cli_json_row(const struct cam_value *row, size_t n);

@@ -71,8 +71,8 @@ static enum cam_status change(const struct cam_cli *cli, const char *key, const 
         return cam_fail(CAM_ERR_CONFIG, "policy: change it with cambium policy use %.64s", value);
     if (setting->scope != CAM_SETTING_NOW) {
         CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-        enum cam_status status = cam_journal_control(session.database, CAM_ITEM_SETTING, key,
-                                                     value, "person", &position);
+        enum cam_status status = cam_journal_control(session.database, CAM_ITEM_SETTING, key, value,
+                                                     "person", &position);
         if (status == CAM_OK)
             status = cam_cli_settle(&session, position);
         cam_cli_end(&session);
@@ -110,5 +110,4 @@ static enum cam_status run(struct cam_cli *cli) {
     return words[1] ? change(cli, words[0], words[1]) : show(cli, words[0], json);
 }
 
-const struct cam_command cam_command_config = {
-    "config", "Show or change a setting.", help, run};
+const struct cam_command cam_command_config = {"config", "Show or change a setting.", help, run};

@@ -117,5 +117,5 @@ static enum cam_status run(struct cam_cli *cli) {
     return cam_fail(CAM_ERR_USAGE, "feed needs add, list or remove; see: cambium help feed");
 }
 
-const struct cam_command cam_command_feed = {
-    "feed", "Say which document feeds are read.", help, run};
+const struct cam_command cam_command_feed = {"feed", "Say which document feeds are read.", help,
+                                             run};

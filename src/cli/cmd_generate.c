@@ -87,9 +87,9 @@ static enum cam_status print(const struct options *o, struct cam_buffer *text) {
     enum cam_status status = cam_clean_utf8(text->data ? text->data : "", text->size, &shown, NULL);
     const char *clean = shown.data ? shown.data : "";
     if (status == CAM_OK && o->json)
-        status = cam_cli_print_json(json_pack("{s:o,s:s,s:I}", "prompt",
-                                              cam_cli_json_text(o->prompt), "text", clean, "seed",
-                                              (json_int_t)o->sampler.seed));
+        status =
+            cam_cli_print_json(json_pack("{s:o,s:s,s:I}", "prompt", cam_cli_json_text(o->prompt),
+                                         "text", clean, "seed", (json_int_t)o->sampler.seed));
     else if (status == CAM_OK)
         puts(clean);
     cam_buffer_release(&shown);
@@ -109,9 +109,8 @@ static enum cam_status generate(struct cam_trainer *trainer, const struct option
 }
 
 static enum cam_status run(struct cam_cli *cli) {
-    struct options o = {
-        .tokens = 100,
-        .sampler = {.temperature = 0.8, .top_k = 40, .top_p = 0.95, .seed = 1}};
+    struct options o = {.tokens = 100,
+                        .sampler = {.temperature = 0.8, .top_k = 40, .top_p = 0.95, .seed = 1}};
     struct cam_cli_session session;
     CAM_TRY(parse(cli, &o));
     CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_READ, &session));
@@ -120,5 +119,4 @@ static enum cam_status run(struct cam_cli *cli) {
     return status;
 }
 
-const struct cam_command cam_command_generate = {
-    "generate", "Write on from a text.", help, run};
+const struct cam_command cam_command_generate = {"generate", "Write on from a text.", help, run};

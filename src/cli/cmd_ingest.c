@@ -20,7 +20,8 @@ static const char help[] =
     "  --dry-run        read and clean only; needs no workspace, changes nothing\n"
     "  --json           the counts as one object; with --dry-run one object a document\n"
     "\n"
-    "NDJSON is one object a line with \"text\" (or \"html\") and any of id, url, title, published,\n"
+    "NDJSON is one object a line with \"text\" (or \"html\") and any of id, url, title, "
+    "published,\n"
     "updated, author, language, domain.  A broken line is reported with its number and the rest\n"
     "goes on.  Documents are journalled, not trained on: that is for cambium run.\n"
     "\n"
@@ -71,8 +72,7 @@ static int take_rejected(void *context, const char *where, const char *why) {
 
 static enum cam_status read_all(struct intake *in) {
     struct cam_document_sink sink = {take_document, take_rejected, in};
-    enum cam_status status =
-        cam_input_read(in->options->path, in->options->format, NULL, &sink);
+    enum cam_status status = cam_input_read(in->options->path, in->options->format, NULL, &sink);
     if (in->rejected > REJECTED_SHOWN)
         cam_cli_say("%s: %lld more were rejected", in->options->path,
                     (long long)in->rejected - REJECTED_SHOWN);
@@ -121,8 +121,8 @@ static enum cam_status journal(struct cam_database *database, const struct optio
     struct cam_admission_counts counts = {0};
     struct intake in = {.options = o};
     char name[CAM_DOMAIN_BYTES];
-    CAM_TRY(cam_journal_writer_open(database, 0, cam_input_name(o->path, name, sizeof name),
-                                    &writer));
+    CAM_TRY(
+        cam_journal_writer_open(database, 0, cam_input_name(o->path, name, sizeof name), &writer));
     in.inner = cam_journal_writer_sink(writer);
     enum cam_status read = read_all(&in);
     char message[1024];

@@ -28,7 +28,7 @@ static const char help[] =
     " SELECT lineage, last_step, 1, trained_rank, NULL, 'trained',"                                \
     "  printf('document %d%s, %s, %d bytes: %.3f bits per byte', document,"                        \
     "         coalesce(' \"' || title_display || '\"', ''), domain, bytes, bits_per_byte)"         \
-    "  FROM v1_documents WHERE state = 'trained'"                                                  \
+    "  FROM v1_documents WHERE trained_rank IS NOT NULL"                                           \
     " UNION ALL SELECT lineage, step, 2, decision, NULL, 'decided',"                               \
     "  printf('%s%s: %s (%s) -> %s', kind, CASE WHEN layer >= 0 THEN ' block ' || layer ELSE ''"   \
     "         END, reason, origin, coalesce(outcome, 'not acted on yet')) FROM v1_decisions"       \
@@ -50,13 +50,20 @@ static const char help[] =
     "  FROM v1_snapshots WHERE living"                                                             \
     " UNION ALL SELECT lineage, fork_step, 0, lineage, opened_at, 'rollback',"                     \
     "  printf('lineage %d from snapshot %.8s of lineage %d (%s): %s', lineage, snapshot, parent,"  \
-    "         mode, reason) FROM v1_lineages WHERE parent IS NOT NULL AND living"                  \
-    " UNION ALL SELECT (SELECT lineage FROM v1_lineages WHERE current), done_step, 8, position,"   \
+    "         mode, reason) FROM v1_lineages WHERE parent IS NOT NULL"                             \
+    " UNION ALL SELECT (SELECT max(lineage) FROM v1_lineages WHERE living"                         \
+    "   AND (parent IS NULL OR fork_step < done_step)), done_step, 8, position,"                   \
     "  journalled_at, kind, printf('%s%s: %s', name, CASE WHEN kind = 'setting' THEN ' = ' ||"     \
     "         value ELSE '' END, outcome) FROM v1_journal"                                         \
     "  WHERE kind IN ('setting', 'policy') AND done_step IS NOT NULL"                              \
     " UNION ALL SELECT coalesce(lineage, 1), coalesce(step, 0), 9, event, happened_at, kind,"      \
-    "  CASE level WHEN 'info' THEN '' ELSE level || ': ' END || message FROM v1_events)"           \
+    "  CASE level WHEN 'info' THEN '' ELSE level || ': ' END || message FROM v1_events"            \
+    "  WHERE kind <> 'rollback'"                                                                   \
+    " UNION ALL SELECT (SELECT lineage FROM v1_lineages WHERE current), coalesce((SELECT"          \
+    "   max(t.last_step) FROM v1_trained AS t WHERE t.document < q.document), 0), 10, document,"   \
+    "  journalled_at, state, printf('document %d%s, %s: %s', document,"                            \
+    "         coalesce(' \"' || title_display || '\"', ''), domain, reason) FROM v1_quarantine "   \
+    "AS q)"                                                                                        \
     " SELECT lineage, step, kind, text, at FROM ("                                                 \
     "  SELECT * FROM lines ORDER BY lineage DESC, step DESC, class DESC, number DESC"              \
     "  LIMIT CAST(?1 AS INTEGER)) ORDER BY lineage, step, class, number"

@@ -12,7 +12,8 @@ static const char help[] =
     "       cambium policy show NAME\n"
     "       cambium policy use NAME|FILE\n"
     "\n"
-    "A policy is SQL: views decide_grow, decide_freeze, decide_evaluate ... over the v1_ views say\n"
+    "A policy is SQL: views decide_grow, decide_freeze, decide_evaluate ... over the v1_ views "
+    "say\n"
     "what is to be done at the end of a step, and why.  `use` checks it first (only CREATE VIEW,\n"
     "no clock, bounded work) and journals the change: documents that came before it and fill a\n"
     "batch are trained under the old one.\n"
@@ -29,8 +30,7 @@ static enum cam_status print_policy(void *context, const struct cam_policy *poli
     char name[80], summary[200];
     (void)context;
     printf("%c %-16s %-9s %s\n", policy->in_force ? '*' : ' ',
-           cam_neutral_text(policy->name, name, sizeof name),
-           policy->bundled ? "bundled" : "own",
+           cam_neutral_text(policy->name, name, sizeof name), policy->bundled ? "bundled" : "own",
            cam_neutral_text(policy->summary ? policy->summary : "", summary, sizeof summary));
     return CAM_OK;
 }
@@ -64,8 +64,7 @@ static enum cam_status use(struct cam_cli *cli) {
     int64_t position;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a NAME or FILE"));
     CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-    enum cam_status status =
-        cam_policy_use(session.database, cam_cli_argument(cli, 1), &position);
+    enum cam_status status = cam_policy_use(session.database, cam_cli_argument(cli, 1), &position);
     if (status == CAM_OK)
         status = cam_cli_settle(&session, position);
     if (status == CAM_OK)

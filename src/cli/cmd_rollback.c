@@ -12,7 +12,8 @@ static const char help[] =
     "  --requeue     they wait again, in their old order, for the next run\n"
     "  --reason TEXT why, for the history\n"
     "\n"
-    "The model, its optimiser, settings and policy become those of the snapshot, bit for bit.  What\n"
+    "The model, its optimiser, settings and policy become those of the snapshot, bit for bit.  "
+    "What\n"
     "is left behind stays in the history as an abandoned lineage; nothing is erased.\n"
     "\n"
     "Examples:\n"
@@ -64,5 +65,5 @@ static enum cam_status run(struct cam_cli *cli) {
     return status;
 }
 
-const struct cam_command cam_command_rollback = {
-    "rollback", "Go back to a snapshot, exactly.", help, run};
+const struct cam_command cam_command_rollback = {"rollback", "Go back to a snapshot, exactly.",
+                                                 help, run};

@@ -33,12 +33,10 @@ struct options {
 };
 
 static enum cam_status parse(struct cam_cli *cli, struct options *o) {
-    static const struct option longs[] = {{"feed", required_argument, NULL, 'f'},
-                                          {"allow-host", required_argument, NULL, 'a'},
-                                          {"policy", required_argument, NULL, 'p'},
-                                          {"once", no_argument, NULL, 'o'},
-                                          {"flush", no_argument, NULL, 'l'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"feed", required_argument, NULL, 'f'},   {"allow-host", required_argument, NULL, 'a'},
+        {"policy", required_argument, NULL, 'p'}, {"once", no_argument, NULL, 'o'},
+        {"flush", no_argument, NULL, 'l'},        {0}};
     int found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
         if (found == 'f') {
@@ -109,5 +107,5 @@ static enum cam_status run(struct cam_cli *cli) {
     return status;
 }
 
-const struct cam_command cam_command_run = {
-    "run", "Read the feeds and learn: for ever, or once.", help, run};
+const struct cam_command cam_command_run = {"run", "Read the feeds and learn: for ever, or once.",
+                                            help, run};

@@ -11,7 +11,8 @@ static const char help[] =
     "       cambium schedule list [--json]\n"
     "       cambium schedule remove NUMBER\n"
     "\n"
-    "  SPEC    \"100 documents\" (counted, so it is replayed exactly), \"6h\" or \"30m\" or \"2d\"\n"
+    "  SPEC    \"100 documents\" (counted, so it is replayed exactly), \"6h\" or \"30m\" or "
+    "\"2d\"\n"
     "          (since it was last due), or a cron line of 5 fields in UTC: \"0 3 * * 1-5\"\n"
     "  ACTION  evaluate, snapshot, prune or verify\n"
     "\n"
@@ -28,8 +29,9 @@ static enum cam_status add(struct cam_cli *cli) {
     struct cam_workspace *workspace = NULL;
     struct cam_schedule_spec spec;
     int64_t schedule;
-    CAM_TRY(cam_cli_arguments(cli, 3, 3, "SPEC and ACTION: schedule add \"100 documents\" "
-                                         "evaluate"));
+    CAM_TRY(cam_cli_arguments(cli, 3, 3,
+                              "SPEC and ACTION: schedule add \"100 documents\" "
+                              "evaluate"));
     CAM_TRY(cam_schedule_parse(cam_cli_argument(cli, 1), &spec));
     CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
     enum cam_status status =

@@ -79,9 +79,9 @@ static int score_document(void *context, const struct cam_document *document) {
     double nll;
     int64_t tokens, bytes = (int64_t)document->text_bytes;
     CAM_TRY(cam_trainer_score(s->trainer, document->text, document->text_bytes, &nll, &tokens));
-    CAM_TRY(domain_of(s, document->domain ? document->domain
-                                          : cam_input_name(s->path, name, sizeof name),
-                      &domain));
+    CAM_TRY(domain_of(
+        s, document->domain ? document->domain : cam_input_name(s->path, name, sizeof name),
+        &domain));
     add(domain, bytes, tokens, nll);
     add(&s->total, bytes, tokens, nll);
     return CAM_OK;

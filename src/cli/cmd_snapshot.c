@@ -39,8 +39,8 @@ static enum cam_status find_newest(struct cam_cli_session *session, const char *
 static enum cam_status save(struct cam_cli_session *session, const char *tag) {
     struct cam_snapshot snapshot;
     int64_t position;
-    CAM_TRY(cam_journal_control(session->database, CAM_ITEM_SNAPSHOT, tag, NULL, "person",
-                                &position));
+    CAM_TRY(
+        cam_journal_control(session->database, CAM_ITEM_SNAPSHOT, tag, NULL, "person", &position));
     CAM_TRY(cam_cli_settle(session, position));
     CAM_TRY(find_newest(session, tag, &snapshot));
     printf("%s%s%s after %s documents, %sB new, %sB shared\n", snapshot.id, tag ? " " : "",
@@ -79,5 +79,5 @@ static enum cam_status run(struct cam_cli *cli) {
     return status;
 }
 
-const struct cam_command cam_command_snapshot = {
-    "snapshot", "Keep the whole trainer as it is now.", help, run};
+const struct cam_command cam_command_snapshot = {"snapshot", "Keep the whole trainer as it is now.",
+                                                 help, run};

@@ -74,5 +74,5 @@ static enum cam_status run(struct cam_cli *cli) {
     return status;
 }
 
-const struct cam_command cam_command_snapshots = {
-    "snapshots", "List the snapshots that are kept.", help, run};
+const struct cam_command cam_command_snapshots = {"snapshots", "List the snapshots that are kept.",
+                                                  help, run};

@@ -45,15 +45,15 @@ static enum cam_status print_json(const struct cam_counts *c, const struct extra
                   (json_int_t)c->trained, "pending", (json_int_t)c->pending, "quarantined",
                   (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out, "set_aside",
                   (json_int_t)c->set_aside);
-    return cam_cli_print_json(json_pack(
-        "{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "documents", documents, "tokens",
-        (json_int_t)c->tokens, "experts", (json_int_t)c->experts, "generations",
-        (json_int_t)c->generations, "lineage", (json_int_t)c->lineage, "step", (json_int_t)c->step,
-        "snapshot", cam_cli_json_text(c->snapshot), "model_hash", cam_cli_json_text(c->model_hash),
-        "bits_per_byte", cam_cli_json_real(c->bits_per_byte), "policy",
-        cam_cli_json_text(extra->policy), "preset", cam_cli_json_text(extra->preset), "feeds",
-        (json_int_t)extra->feeds, "running",
-        extra->owner ? json_integer((json_int_t)extra->owner) : json_null()));
+    return cam_cli_print_json(
+        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "documents", documents,
+                  "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts, "generations",
+                  (json_int_t)c->generations, "lineage", (json_int_t)c->lineage, "step",
+                  (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot), "model_hash",
+                  cam_cli_json_text(c->model_hash), "bits_per_byte",
+                  cam_cli_json_real(c->bits_per_byte), "policy", cam_cli_json_text(extra->policy),
+                  "preset", cam_cli_json_text(extra->preset), "feeds", (json_int_t)extra->feeds,
+                  "running", extra->owner ? json_integer((json_int_t)extra->owner) : json_null()));
 }
 
 static void print_lines(const struct cam_counts *c, const struct extra *extra) {

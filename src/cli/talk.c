@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define TERMINAL_SECONDS 0.2
@@ -16,6 +17,12 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int is_terminal;
 static size_t width; /* of the progress line that stands on the terminal, 0 if none does */
 static double shown_at;
+
+/* Characters that fit on a line of the terminal: a longer one could not be rewritten. */
+static size_t columns(void) {
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u : 79;
+}
 
 static void wipe_line(void) {
     if (width)
@@ -55,7 +62,9 @@ void cam_talk_progress(void *context, const struct cam_progress *p) {
         return;
     }
     pthread_mutex_lock(&mutex);
-    size_t before = width;
+    size_t before = width, most = columns();
+    if (strlen(line) > most)
+        line[most] = '\0';
     width = strlen(line);
     fprintf(stderr, "\r%s%*s", line, (int)(before > width ? before - width : 0), "");
     fflush(stderr);

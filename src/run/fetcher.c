@@ -77,10 +77,10 @@ struct poll {
     const struct cam_fetcher_options *options;
     const struct cam_feed *feed; /* borrowed */
     struct cam_settings settings;
-    char shown[300];                      /* the URL without credentials */
-    char hosts[CAM_SETTING_TEXT_BYTES];   /* feed.allow_hosts, cut into pieces */
-    const char *allow[MAX_ALLOWED + 1];   /* those and the caller's */
-    struct cam_document_sink sink;        /* the journal writer's */
+    char shown[300];                    /* the URL without credentials */
+    char hosts[CAM_SETTING_TEXT_BYTES]; /* feed.allow_hosts, cut into pieces */
+    const char *allow[MAX_ALLOWED + 1]; /* those and the caller's */
+    struct cam_document_sink sink;      /* the journal writer's */
     int64_t n_documents;
 };
 
@@ -144,8 +144,8 @@ static enum cam_status learn_name(struct poll *p, const struct cam_fetch_result 
     enum cam_status status =
         cam_feed_title(result->body.data, result->body.size, result->content_type, limits, &title);
     if (status == CAM_OK && title.size > 0)
-        status = cam_feeds_add(p->database, p->feed->url, title.data, NULL, p->feed->interval_s,
-                               NULL);
+        status =
+            cam_feeds_add(p->database, p->feed->url, title.data, NULL, p->feed->interval_s, NULL);
     cam_buffer_release(&title);
     return status == CAM_ERR_DATA ? CAM_OK : status; /* no title, or one too long to be a name */
 }
@@ -214,8 +214,7 @@ static int is_feeds_fault(enum cam_status status) {
 static enum cam_status poll_feed(struct cam_database *database,
                                  const struct cam_fetcher_options *options,
                                  const struct cam_feed *feed, struct cam_admission_counts *counts,
-                                 enum cam_status *fault,
-                                 char message[CAM_FETCHER_MESSAGE_BYTES]) {
+                                 enum cam_status *fault, char message[CAM_FETCHER_MESSAGE_BYTES]) {
     struct poll p = {.database = database, .options = options, .feed = feed};
     struct cam_fetch_result result = {0};
     cam_url_mask(feed->url, p.shown, sizeof p.shown);
@@ -329,8 +328,7 @@ static void *fetcher_main(void *context) {
     struct cam_fetcher *f = context;
     while (!should_stop(f)) {
         struct cam_fetcher_round round;
-        enum cam_status status =
-            poll_all(f->database, &f->options, cam_clock_unix_ms(), &round);
+        enum cam_status status = poll_all(f->database, &f->options, cam_clock_unix_ms(), &round);
         if (status != CAM_OK && status != CAM_STOPPED)
             cam_log(CAM_LOG_ERROR, "polling feeds: %s", cam_message());
         sleep_a_while(f);

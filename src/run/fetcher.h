@@ -4,9 +4,10 @@
  * in the transaction that journals the final documents, the poll's row.  So a validator is never
  * stored before what it stands for, and a crash anywhere means the next poll brings the rest again.
  *
- * A feed that fails is tried again after 1 minute, then 2, 4 ... up to 6 hours, with jitter, so that
- * many feeds of one dead host do not come back in step; a server's Retry-After is obeyed up to one
- * day; 410 ends the feed.  Nothing here touches the trainer: documents reach it by the journal. */
+ * A feed that fails is tried again after 1 minute, then 2, 4 ... up to 6 hours, with jitter, so
+ * that many feeds of one dead host do not come back in step; a server's Retry-After is obeyed up to
+ * one day; 410 ends the feed.  Nothing here touches the trainer: documents reach it by the journal.
+ */
 #ifndef CAM_RUN_FETCHER_H
 #define CAM_RUN_FETCHER_H
 
@@ -24,7 +25,8 @@ struct cam_fetcher_options {
     const char *const *allow; /* hosts, addresses, blocks that may be private, besides the setting
                                  feed.allow_hosts; ended by NULL; may be NULL; borrowed */
     const atomic_int *stop;   /* non-zero ends a transfer and the thread; may be NULL */
-    void (*polled)(void *context); /* called in the fetcher's thread after every poll; may be NULL */
+    void (*polled)(
+        void *context); /* called in the fetcher's thread after every poll; may be NULL */
     void *context;
 };
 
@@ -40,7 +42,8 @@ struct cam_fetcher_round {
 CAM_MUST_USE enum cam_status cam_fetcher_check_url(const char *url);
 
 /* Polls every feed that is not gone, one after the other, due or not.  A feed that fails does not
- * stop the others and is no failure of this function: see ROUND.  CAM_STOPPED when *stop was set. */
+ * stop the others and is no failure of this function: see ROUND.  CAM_STOPPED when *stop was set.
+ */
 CAM_MUST_USE enum cam_status cam_fetcher_round(struct cam_database *database,
                                                const struct cam_fetcher_options *options,
                                                struct cam_fetcher_round *round);
@@ -53,8 +56,8 @@ CAM_MUST_USE enum cam_status cam_fetcher_start(struct cam_database *database,
 /* Ends the thread (an open transfer within a second) and waits for it; accepts NULL. */
 void cam_fetcher_stop(struct cam_fetcher *fetcher);
 
-/* Milliseconds until a feed is tried again after its N_FAILURES-th failure in a row (>= 1): doubling
- * from 1 minute to 6 hours, of which a quarter is jitter drawn from JITTER, and at least
+/* Milliseconds until a feed is tried again after its N_FAILURES-th failure in a row (>= 1):
+ * doubling from 1 minute to 6 hours, of which a quarter is jitter drawn from JITTER, and at least
  * RETRY_AFTER_S (< 0: none; clamped to one day).  Pure. */
 int64_t cam_fetcher_backoff_ms(int64_t n_failures, uint32_t jitter, long retry_after_s);
 

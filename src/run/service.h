@@ -5,9 +5,10 @@
  *                                      |
  *     this thread:          cam_trainer_advance, checkpoint when idle, wait
  *
- * SIGTERM and SIGINT finish the step at hand, checkpoint and return CAM_OK; a second SIGINT ends the
- * process at once, which loses no more than the steps since the last checkpoint.  SIGHUP takes the
- * policy file again if it was given by path.  Signals are process-wide: one service a process. */
+ * SIGTERM and SIGINT finish the step at hand, checkpoint and return CAM_OK; a second SIGINT ends
+ * the process at once, which loses no more than the steps since the last checkpoint.  SIGHUP takes
+ * the policy file again if it was given by path.  Signals are process-wide: one service a process.
+ */
 #ifndef CAM_RUN_SERVICE_H
 #define CAM_RUN_SERVICE_H
 
@@ -34,11 +35,11 @@ struct cam_service_options {
 
 /* What is left over when the service returns. */
 struct cam_service_report {
-    struct cam_fetcher_round round;      /* of --once; zero otherwise */
-    int64_t pending_tokens;              /* wait for a full batch */
+    struct cam_fetcher_round round; /* of --once; zero otherwise */
+    int64_t pending_tokens;         /* wait for a full batch */
     int64_t pending_documents;
-    int64_t steps;                       /* trained by this call */
-    int stopped;                         /* by a signal */
+    int64_t steps; /* trained by this call */
+    int stopped;   /* by a signal */
 };
 
 /* From here on SIGTERM, SIGINT and SIGHUP are kept for the service and SIGPIPE is an error code. */
@@ -52,9 +53,9 @@ CAM_MUST_USE enum cam_status cam_service_run(struct cam_workspace *workspace,
                                              const struct cam_service_options *options,
                                              struct cam_service_report *report);
 
-/* Lets the trainer come to the end of the journal, so that a control row just journalled at POSITION
- * is acted on, and checkpoints.  Documents that wait before the row and fill batches are trained
- * first, as the order says.  OUTCOME (may be NULL) is what the history says about the row.
+/* Lets the trainer come to the end of the journal, so that a control row just journalled at
+ * POSITION is acted on, and checkpoints.  Documents that wait before the row and fill batches are
+ * trained first, as the order says.  OUTCOME (may be NULL) is what the history says about the row.
  * CAM_ERR_BUSY if a signal came first: the row stays and the next run acts on it. */
 CAM_MUST_USE enum cam_status cam_service_settle(struct cam_workspace *workspace,
                                                 struct cam_trainer *trainer, int64_t position,

@@ -97,9 +97,10 @@ Test(backoff, obeys_retry_after_up_to_a_day) {
 }
 
 Test(fetcher, journals_and_sends_validators_back) {
-    cam_httpd_add(server, &(struct cam_httpd_route){
-                              .path = "/f", .body = two, .etag = "\"v1\"",
-                              .content_type = "application/x-ndjson"});
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f",
+                                                    .body = two,
+                                                    .etag = "\"v1\"",
+                                                    .content_type = "application/x-ndjson"});
     add_feed("/f");
     struct cam_fetcher_round first = poll_round(), second = poll_round();
     cr_assert_eq(first.counts.journalled, 2);
@@ -112,28 +113,35 @@ Test(fetcher, journals_and_sends_validators_back) {
 }
 
 Test(fetcher, N13_a_cut_body_trains_nothing_and_keeps_the_validators) {
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .body = two, .etag = "\"v1\"",
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f",
+                                                    .body = two,
+                                                    .etag = "\"v1\"",
                                                     .content_type = "application/x-ndjson"});
     add_feed("/f");
     poll_round();
     static const char three[] = "{\"id\":\"3\",\"text\":\"The third document of the feed.\"}\n"
                                 "{\"id\":\"4\",\"text\":\"The fourth document of the feed.\"}\n";
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .body = three, .etag = "\"v2\"",
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f",
+                                                    .body = three,
+                                                    .etag = "\"v2\"",
                                                     .content_type = "application/x-ndjson",
-                                                    .way = CAM_HTTPD_CUT, .cut_bytes = 60});
+                                                    .way = CAM_HTTPD_CUT,
+                                                    .cut_bytes = 60});
     struct cam_fetcher_round cut = poll_round();
     cr_assert_eq(cut.failure, CAM_ERR_UNAVAILABLE, "%s", cut.message);
     cr_assert_eq(ask("SELECT count(*) FROM v1_documents"), 2);
     cr_assert_eq(ask("SELECT etag = '\"v1\"' FROM v1_feeds"), 1);
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .body = three, .etag = "\"v2\"",
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f",
+                                                    .body = three,
+                                                    .etag = "\"v2\"",
                                                     .content_type = "application/x-ndjson"});
     cr_assert_eq(poll_round().counts.journalled, 2);
     cr_assert_eq(ask("SELECT etag = '\"v2\"' AND failures = 0 FROM v1_feeds"), 1);
 }
 
 Test(fetcher, N02_the_same_body_for_ever_is_nothing_new) {
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .body = two,
-                                                    .content_type = "application/x-ndjson"});
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/f", .body = two, .content_type = "application/x-ndjson"});
     add_feed("/f");
     for (int i = 0; i < 3; i++)
         poll_round();
@@ -170,9 +178,11 @@ Test(fetcher, N04_gone_is_not_polled_again) {
 }
 
 Test(fetcher, one_failure_does_not_stop_the_others) {
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/bad", .body = "<feed><entry>",
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/bad",
+                                                    .body = "<feed><entry>",
                                                     .content_type = "application/atom+xml"});
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/good", .body = two,
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/good",
+                                                    .body = two,
                                                     .content_type = "application/x-ndjson"});
     add_feed("/bad");
     add_feed("/good");
@@ -191,8 +201,8 @@ Test(fetcher, a_feed_without_a_name_takes_its_title) {
         "<title>The Daily Test</title><id>urn:d</id><updated>2024-01-01T00:00:00Z</updated>"
         "<entry><title>One</title><id>urn:1</id><updated>2024-01-01T00:00:00Z</updated>"
         "<content type=\"text\">A document of the daily test feed.</content></entry></feed>";
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/a", .body = atom,
-                                                    .content_type = "application/atom+xml"});
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/a", .body = atom, .content_type = "application/atom+xml"});
     add_feed("/a");
     cr_assert_eq(poll_round().counts.journalled, 1);
     cr_assert_eq(ask("SELECT domain = 'The Daily Test' FROM v1_documents"), 1);
@@ -222,8 +232,8 @@ Test(fetcher, the_thread_polls_what_is_due_and_stops, .timeout = 60) {
     struct rung rung = {0};
     struct cam_fetcher_options options = {.allow = allow, .polled = ring, .context = &rung};
     struct cam_fetcher *fetcher = NULL;
-    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .body = two,
-                                                    .content_type = "application/x-ndjson"});
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/f", .body = two, .content_type = "application/x-ndjson"});
     add_feed("/f");
     cr_assert_eq(cam_fetcher_start(database, &options, &fetcher), CAM_OK);
     while (rung.n == 0)
@@ -242,5 +252,6 @@ Test(fetcher, stopping_ends_a_hanging_transfer, .timeout = 60) {
     while (cam_httpd_n_requests(server) == 0)
         usleep(1000);
     cam_fetcher_stop(fetcher);
-    cr_assert_eq(ask("SELECT failures FROM v1_feeds"), 0, "being stopped is no failure of the feed");
+    cr_assert_eq(ask("SELECT failures FROM v1_feeds"), 0,
+                 "being stopped is no failure of the feed");
 }
