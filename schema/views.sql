@@ -195,10 +195,10 @@ FROM (SELECT d.domain, count(*) AS documents, min(t.rank) AS first_rank, max(t.r
 -- best: lowest score up to this evaluation; learned: score at the first evaluation once the last
 -- document of the domain so far was trained (NULL before that, and for interleaved domains).
 CREATE VIEW v1_forgetting AS
-SELECT evaluation, step, documents, domain, bits_per_byte, best,
+SELECT evaluation, step, documents, probe, domain, bits_per_byte, best,
     round(bits_per_byte - best, 6) AS forgetting, learned,
     CASE WHEN learned IS NOT NULL THEN round(bits_per_byte - learned, 6) END AS since_learned
-FROM (SELECT e.evaluation, e.step, e.documents, e.domain, e.bits_per_byte,
+FROM (SELECT e.evaluation, e.step, e.documents, e.probe, e.domain, e.bits_per_byte,
           min(e.bits_per_byte) OVER (PARTITION BY e.probe ORDER BY e.evaluation
                                      ROWS UNBOUNDED PRECEDING) AS best,
           CASE WHEN b.is_block AND e.documents >= b.last_rank THEN
@@ -206,7 +206,7 @@ FROM (SELECT e.evaluation, e.step, e.documents, e.domain, e.bits_per_byte,
                WHERE f.probe = e.probe AND f.documents >= b.last_rank
                ORDER BY f.evaluation LIMIT 1) END AS learned
       FROM v1_evaluations AS e
-          LEFT JOIN v1_blocks AS b ON b.domain = e.domain AND e.probe_kind = 'domain');
+          LEFT JOIN v1_blocks AS b ON b.domain = e.domain);
 
 -- R: score of every probe at the end of every stage (the first evaluation once its last document was
 -- trained and before the next stage's last).  Stage 0 is the evaluation before any document.
@@ -221,10 +221,11 @@ WITH stages AS (
              AND e.documents < coalesce((SELECT n.last_rank FROM v1_blocks AS n
                                          WHERE n.stage = b.stage + 1), 9223372036854775807))
     FROM v1_blocks AS b)
-SELECT s.stage, s.stage_domain, e.evaluation, e.domain, b.stage AS domain_stage, e.bits_per_byte
+SELECT s.stage, s.stage_domain, e.evaluation, e.probe, e.domain, b.stage AS domain_stage,
+    e.bits_per_byte
 FROM stages AS s
     JOIN v1_evaluations AS e ON e.evaluation = s.evaluation
-    LEFT JOIN v1_blocks AS b ON b.domain = e.domain AND e.probe_kind = 'domain';
+    LEFT JOIN v1_blocks AS b ON b.domain = e.domain;
 
 -- One row.  bwt: mean over earlier domains of (score after the last stage - score after their own);
 -- positive is forgetting.  fwt: mean of (score before their own stage - score before any document);
@@ -242,12 +243,12 @@ SELECT shape.stages AS domains, latest.evaluation,
     CASE WHEN shape.all_blocks THEN
         (SELECT round(avg(z.bits_per_byte - o.bits_per_byte), 6)
          FROM v1_matrix AS z
-             JOIN v1_matrix AS o ON o.domain = z.domain AND o.stage = o.domain_stage
+             JOIN v1_matrix AS o ON o.probe = z.probe AND o.stage = o.domain_stage
          WHERE z.stage = shape.stages AND z.domain_stage < shape.stages) END AS bwt,
     CASE WHEN shape.all_blocks THEN
         (SELECT round(avg(q.bits_per_byte - z.bits_per_byte), 6)
          FROM v1_matrix AS q
-             JOIN v1_matrix AS z ON z.domain = q.domain AND z.stage = 0
+             JOIN v1_matrix AS z ON z.probe = q.probe AND z.stage = 0
          WHERE q.stage = q.domain_stage - 1 AND q.domain_stage > 1) END AS fwt
 FROM shape, latest;
 

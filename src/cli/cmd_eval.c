@@ -4,6 +4,7 @@
 #include "store/journal.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <stdlib.h>
 
 static const char help[] =
@@ -25,7 +26,7 @@ static const char help[] =
 #define PROBES_SQL                                                                                 \
     "SELECT e.domain AS probe, e.bytes, e.tokens, e.nll, e.bits_per_byte, f.best, f.forgetting,"   \
     " f.learned, e.probe_kind AS kind FROM v1_evaluations AS e LEFT JOIN v1_forgetting AS f"       \
-    " ON f.evaluation = e.evaluation AND f.domain = e.domain"                                      \
+    " ON f.evaluation = e.evaluation AND f.probe = e.probe"                                      \
     " WHERE e.evaluation = CAST(?1 AS INTEGER) GROUP BY e.probe ORDER BY e.probe"
 
 static enum cam_status add_probe(void *context, const struct cam_value *row, size_t n) {
@@ -34,10 +35,12 @@ static enum cam_status add_probe(void *context, const struct cam_value *row, siz
 }
 
 static enum cam_status print_probe(void *context, const struct cam_value *v, size_t n) {
-    char name[48];
+    char name[48], label[64];
     (void)context, (void)n;
-    printf("%-24s %10s %10s  %7.4f", cam_neutral_text(v[0].text, name, sizeof name),
-           cam_cli_grouped(v[1].whole), cam_cli_grouped(v[2].whole), v[4].real);
+    snprintf(label, sizeof label, "%s%s", cam_neutral_text(v[0].text, name, sizeof name),
+             strcmp(v[8].text, "file") == 0 ? " (file)" : "");
+    printf("%-24s %10s %10s  %7.4f", label, cam_cli_grouped(v[1].whole),
+           cam_cli_grouped(v[2].whole), v[4].real);
     if (v[6].kind != CAM_VALUE_NULL)
         printf("  %7.4f  %+7.4f", v[5].real, v[6].real);
     putchar('\n');
