@@ -1,5 +1,5 @@
 #!/bin/bash
-# resume.sh KILL|TERM|threads: a run that was stopped or killed again and again, or that used another
+# resume.sh KILL|TERM|threads|random: a run that was stopped or killed again and again, or that used another
 # number of threads, ends with the same model and history as one left alone.
 . "$(dirname "$0")/lib.sh"
 
@@ -53,11 +53,26 @@ run_interrupted() { # WORKSPACE SIGNAL
     [ $times -ge 2 ] || fail "the run was over before it could be interrupted"
 }
 
+# Kills the service 60 times, each a random 10 to 500 ms after its start.  The seed is fixed; where
+# in the work a kill falls differs from machine to machine, what must come of it does not.
+run_killed_at_random() { # WORKSPACE
+    RANDOM=1
+    for _ in $(seq 60); do
+        "$CAMBIUM" -C "$1" run --once >run.out 2>run.err &
+        service=$!
+        sleep "$(printf '0.%03d' $((10 + RANDOM % 490)))"
+        kill -KILL $service 2>/dev/null || true
+        wait $service 2>/dev/null || true
+    done
+    expect 0 cambium run -C "$1" --once
+}
+
 prepare a 1
 expect 0 cambium run -C a --once
 prepare b "$([ "$how" = threads ] && echo 2 || echo 1)"
 case $how in
 KILL | TERM) run_interrupted b "$how" ;;
+random) run_killed_at_random b ;;
 threads) expect 0 cambium run -C b --once ;;
 esac
 for w in a b; do

@@ -18,6 +18,10 @@ if(TARGET cambium_program)
   cam_cli_test(resume_term COMMAND ${folder}/resume.sh TERM)
   cam_cli_test(resume_kill COMMAND ${folder}/resume.sh KILL)
   cam_cli_test(resume_threads COMMAND ${folder}/resume.sh threads)
+  if(NOT CAM_SANITIZE) # tools/test --slow runs it, on the release build
+    cam_cli_test(resume_random COMMAND ${folder}/resume.sh random)
+    set_tests_properties(cli.resume_random PROPERTIES LABELS "cli;slow" TIMEOUT 900)
+  endif()
   if(TARGET feed_server AND NOT CAM_SANITIZE) # on the release program, as README says
     cam_cli_test(readme_session COMMAND ${folder}/readme_session.sh)
     set_tests_properties(cli.readme_session PROPERTIES LABELS "cli;readme" TIMEOUT 600)
