@@ -72,8 +72,8 @@ enum cam_status cam_database_fail(sqlite3 *sqlite, int code, const char *doing) 
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return cam_fail(CAM_ERR_DATA,
-                        "%s: %s: damaged (%s); keep a copy of the workspace, then run: cambium "
-                        "recover",
+                        "%s: %s: damaged (%s); keep a copy of the workspace, then try: sqlite3 "
+                        "history.db .recover",
                         name, doing, words);
     case SQLITE_IOERR:
         return cam_fail(CAM_ERR_IO, "%s: %s: %s (errno %d: %s)", name, doing, words,
