@@ -197,8 +197,15 @@ enum cam_status cam_cli_open(const struct cam_cli *cli, enum cam_workspace_mode 
 enum cam_status cam_cli_begin(const struct cam_cli *cli, enum cam_workspace_mode mode,
                               struct cam_cli_session *session) {
     struct cam_cli_session made = {0};
+    if (mode != CAM_WORKSPACE_READ) /* what changes the model ends between steps */
+        cam_service_catch_signals();
     CAM_TRY(cam_workspace_open(cli->dir, mode, &made.workspace));
     enum cam_status status = cam_trainer_open(made.workspace, &made.trainer);
+    if (status == CAM_ERR_NOINPUT) /* settings and lineage, but no first state */
+        status = cam_fail(CAM_ERR_NOINPUT,
+                          "%s: its init was cut short; remove the folder and run: cambium init -C "
+                          "%s",
+                          cam_workspace_dir(made.workspace), cli->dir);
     if (status != CAM_OK) {
         cam_workspace_close(made.workspace);
         return status;

@@ -246,6 +246,7 @@ static enum cam_status make(const struct cam_cli *cli, const struct options *o,
                             const struct cam_tokenizer *tokenizer) {
     struct cam_workspace *workspace = NULL;
     CAM_TRY(check(o, settings, tokenizer));
+    cam_service_catch_signals(); /* from here to the end, or nothing */
     CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_CREATE, &workspace));
     enum cam_status status = fill(workspace, o, settings, tokenizer);
     cam_workspace_close(workspace);

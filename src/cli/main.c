@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,7 @@ static enum cam_status flush_output(enum cam_status status) {
 }
 
 int main(int argc, char **argv) {
-    cam_service_catch_signals();
+    signal(SIGPIPE, SIG_IGN); /* an error code instead; other signals: cam_cli_begin */
     cam_talk_init();
     enum cam_status status = flush_output(dispatch(argc, argv));
     cam_talk_end();

@@ -74,3 +74,16 @@ check_sum w
 for _ in $(seq 200); do cat mixed.ndjson; done >long.ndjson
 "$CAMBIUM" ingest --dry-run --json long.ndjson 2>/dev/null | head -n 1 >/dev/null ||
     fail "a closed pipe is an error"
+
+# SIGTERM ends an ingest that waits for input; what it had not journalled is simply not there.
+mkfifo pipe
+"$CAMBIUM" ingest -C w - <pipe >out 2>err &
+ingest=$!
+CHILDREN+=($ingest)
+exec 9>pipe
+kill -TERM $ingest
+code=0
+wait $ingest || code=$?
+exec 9>&-
+[ $code = 143 ] || fail "SIGTERM during ingest: exit code $code"
+check_sum w

@@ -7,7 +7,7 @@ if(TARGET cambium_program)
   function(cam_cli_test name)
     cmake_parse_arguments(arg "" "" "COMMAND" ${ARGN})
     add_test(NAME cli.${name} COMMAND bash ${arg_COMMAND})
-    set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 300
+    set_tests_properties(cli.${name} PROPERTIES LABELS cli TIMEOUT 600
       ENVIRONMENT "CAMBIUM=$<TARGET_FILE:cambium_program>;SOURCE_DIR=${PROJECT_SOURCE_DIR};FEED_SERVER=${feed_server_file}"
       FAIL_REGULAR_EXPRESSION "ERROR: (Address|Leak|Thread)Sanitizer")
   endfunction()
