@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -140,6 +141,10 @@ void cam_threads_run(struct cam_threads *t, size_t n_blocks, cam_block_fn *fn, v
     atomic_store_explicit(&t->busy, t->n_started, memory_order_relaxed);
     publish(t);
     work(t, 0);
+    /* A worker that lost its core to another process needs ours to get on. */
     for (unsigned spins = 0; atomic_load_explicit(&t->busy, memory_order_acquire) > 0; spins++)
-        relax();
+        if (spins < SPINS)
+            relax();
+        else
+            sched_yield();
 }
