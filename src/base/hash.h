@@ -1,6 +1,6 @@
 /* hash.h - content hashes (XXH3, 128 bits) and their hexadecimal form.
  *
- * XXH3 is not cryptographic: it finds accidents, not attackers (documented in docs/). */
+ * XXH3 is not cryptographic: it finds accidents, not attackers (README, "Limits"). */
 #ifndef CAM_BASE_HASH_H
 #define CAM_BASE_HASH_H
 

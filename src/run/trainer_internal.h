@@ -57,7 +57,6 @@ struct cam_trainer {
 
     struct cam_queue queue;
     int64_t read_to;         /* journal rows up to here were read into the queue */
-    int64_t control_read_to; /* as read_to, for control rows: they are met before their turn */
     struct cam_item control; /* next control row, if has_control; name and value owned */
     int has_control;
     struct cam_packed packed;
