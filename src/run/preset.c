@@ -22,9 +22,9 @@ static const struct row nano[] = {
 static const struct row small[] = {
     {"model.width", "256"},    {"model.blocks", "6"},     {"model.heads", "4"},
     {"model.kv_heads", "2"},   {"model.hidden", "640"},   {"model.context", "256"},
-    {"model.ff", "dense,dense,dense,dense+peer,dense,dense"}, {"peer.heads", "8"},
+    {"model.ff", "dense,dense,dense,dense+peer,dense,dense"}, {"peer.heads", "4"},
     {"peer.top_k", "16"},      {"peer.key_width", "64"},  {"peer.subkeys", "128"},
-    {"peer.max_subkeys", "1024"}, {"train.rows", "6"},    {"train.optimizer", "muon"},
+    {"peer.max_subkeys", "1024"}, {"train.rows", "8"},    {"train.optimizer", "muon"},
     {"train.lr", "0.004"},
     {NULL, NULL},
 };

@@ -1,7 +1,7 @@
 /* optimizer.h - moves dense parameters: AdamW, or Muon for matrices and AdamW for the rest.
  *
  * AdamW: Loshchilov & Hutter 2019, Algorithm 2.  Muon: Jordan et al. 2024; momentum, then the
- * nearest semi-orthogonal matrix by five Newton-Schulz steps, scaled to AdamW's usual step size
+ * nearest semi-orthogonal matrix by four Newton-Schulz steps, scaled to AdamW's usual step size
  * (0.2 sqrt(max(rows, cols)): Liu et al. 2025, section 2.2) so that one learning rate serves both.
  * Expert rows have an optimiser of their own (model/pool.h). */
 #ifndef CAM_TRAIN_OPTIMIZER_H
