@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Forward pass over the last batch; *LOGITS (N, V) lives in ARENA. */
-static const cam_real *replay_batch(struct cam_trainer *t, struct cam_arena *arena, int training) {
+/* Training forward pass over the last batch: its logits (N, V), in ARENA. */
+static const cam_real *replay_batch(struct cam_trainer *t, struct cam_arena *arena) {
     const struct cam_batch *b = &t->packed.batch;
     struct cam_pass pass = {.threads = t->threads, .arena = arena,
-                            .n_tokens = b->n_sequences * b->t, .training = training};
+                            .n_tokens = b->n_sequences * b->t, .training = 1};
     cam_arena_reset(arena);
     cam_model_forward(t->model, &pass, b->n_sequences, b->tokens);
     return t->model->logits;
@@ -34,12 +34,12 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
                                   const struct cam_decision *decision) {
     size_t n = t->packed.batch.n_sequences * t->packed.batch.t * t->model->shape.vocabulary;
     size_t from_queries = 0;
-    const cam_real *before = replay_batch(t, &t->arena, 1);
+    const cam_real *before = replay_batch(t, &t->arena);
     struct cam_peer_growth growth = {.subkeys = subkeys, .token_loss = token_loss,
                                      .seed = (uint64_t)t->settings.seed, .step = t->state.step,
                                      .ramp_steps = (uint32_t)t->settings.grow_ramp};
     CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
-    const cam_real *after = replay_batch(t, &t->check_arena, 0);
+    const cam_real *after = replay_batch(t, &t->check_arena);
     double change = relative_change(before, after, n);
     const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);
     char reason[512];
