@@ -185,7 +185,10 @@ static void print_size(const struct cam_workspace *workspace, const struct cam_s
            cam_cli_short(size.parameters), cam_cli_short(size.active));
     printf("work        %sFLOP a token, forward\n", cam_cli_short(size.flops));
     printf("memory      %sB of parameters and optimiser state\n", cam_cli_short(size.bytes));
-    printf("experts     %s\n", cam_cli_grouped(size.experts));
+    printf("experts     %s", cam_cli_grouped(size.experts));
+    if (size.mixture_experts)
+        printf(" in pools, %s in mixtures", cam_cli_grouped(size.mixture_experts));
+    printf("\n");
     printf("tokenizer   %s, %s tokens\n", cam_tokenizer_kind(tokenizer),
            cam_cli_grouped((int64_t)cam_tokenizer_vocabulary(tokenizer)));
     printf("policy      %s\n", settings->policy);

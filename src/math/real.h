@@ -16,6 +16,11 @@ typedef float cam_real;
 #define CAM_LANES 16
 #endif
 
+/* The least multiple of CAM_LANES that holds N numbers. */
+static inline size_t cam_lanes_up(size_t n) {
+    return (n + CAM_LANES - 1) / CAM_LANES * CAM_LANES;
+}
+
 /* 64 bytes of reals; unaligned loads allowed.  The lane count is part of every result (sums are
  * kept per lane and folded in a fixed order), so all processors give the same bits. */
 typedef cam_real cam_vec

@@ -1,5 +1,5 @@
-/* ff_peer.h - what can be asked of a PEER layer beyond the feed-forward seam: growth, opening,
- * freezing, usage, provenance.
+/* ff_peer.h - what can be asked of a layer of experts behind product keys (kinds peer and pkm,
+ * those with ops->pool) beyond the feed-forward seam: growth, opening, freezing, usage, provenance.
  *
  * Parameter-efficient expert retrieval (He 2024, arXiv 2407.04153, section 2): a pool of E = S*S
  * experts of one hidden neuron, expert e being gelu(u_e . x) v_e; P heads each find K of them by
@@ -10,6 +10,14 @@
  *     score of sub-key i of codebook h:  q_h . c_hi + bias_i
  *     expert (i, j) scores the sum; the K best of all S*S are found exactly
  *     y += sum over heads and their K experts of softmax(scores) * gelu(u . x) * v
+ *
+ * Product-key memory (Lample et al. 2019, arXiv 1907.05242) is the same with a plain value an
+ * expert, y += sum of softmax(scores) * v: half the record, no u.  (There each head has codebooks
+ * of its own and queries are batch-normalised; here the heads share two codebooks and a score does
+ * not depend on the batch, as for PEER.)  expert.h says how other kinds of expert follow.
+ *
+ * Parameters: block<i>.peer.query (D, P 2 dk: a head's two sub-queries side by side),
+ * block<i>.peer.subkeys0 and .subkeys1 (S, dk); likewise block<i>.pkm.
  *
  * Sub-keys start as N(0, 1/dk), so scores start with a standard deviation of one (the 1/sqrt(dk)
  * lives in the initial values, not in the formula, which gives AdamW steps their usual relative
@@ -24,8 +32,8 @@
  * raises the bias in steps, each so small that the measured share of picks and of gate mass moves
  * by at most about `max_share_step`.
  *
- * FF is a layer made by cam_ff_peer.create everywhere.  "Last pass" is the last forward pass
- * through the layer; asking about it is allowed until its arena is reset. */
+ * FF is a layer made by cam_ff_peer.create or cam_ff_pkm.create everywhere.  "Last pass" is the
+ * last forward pass through the layer; asking about it is allowed until its arena is reset. */
 #ifndef CAM_MODEL_FF_PEER_H
 #define CAM_MODEL_FF_PEER_H
 
@@ -98,7 +106,8 @@ CAM_MUST_USE enum cam_status cam_peer_freeze(struct cam_ff *ff, size_t i, unsign
 /* Content of the generation's expert rows, and of its sub-keys when they are frozen. */
 CAM_MUST_USE enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i,
                                                       struct cam_hash *hash);
-/* Gives an expert its next incarnation: u drawn anew, v = 0.  CAM_ERR_CONFIG if frozen. */
+/* Gives an expert its next incarnation: u (if it has one) drawn anew, v = 0.  CAM_ERR_CONFIG if
+ * frozen. */
 CAM_MUST_USE enum cam_status cam_peer_recycle(struct cam_ff *ff, uint64_t expert);
 
 /* Usage since the last reset, over updated training passes. */
@@ -120,7 +129,7 @@ void cam_peer_last_picks(const struct cam_ff *ff, uint64_t *picks, double *gate_
 struct cam_peer_credit {
     uint64_t expert;
     uint32_t generation, incarnation;
-    double weight; /* sum of gate * |activation| */
+    double weight; /* sum of gate * |activation|; a plain value's activation is 1 */
 };
 /* The experts that did most for tokens [FROM, TO) of the last pass (training or not), heaviest
  * first, equal ones by id; writes at most N and returns how many.  Scratch comes from the arena of
@@ -132,7 +141,8 @@ size_t cam_peer_top_experts(const struct cam_ff *ff, size_t from, size_t to, siz
 CAM_MUST_USE enum cam_status cam_peer_restore_shape(struct cam_ff *ff, size_t subkeys);
 
 /* The gradient of one expert in the last backward pass: du (D), dv (D); exactly what update uses,
- * before scaling.  X and DY of that backward must still be there. */
+ * before scaling.  A kind without u leaves DU alone.  X and DY of that backward must still be
+ * there; scratch comes from the arena of that pass. */
 void cam_peer_expert_gradient(const struct cam_ff *ff, uint64_t expert, cam_real *du, cam_real *dv);
 
 #endif

@@ -39,29 +39,51 @@ enum cam_status cam_model_shape_check(const struct cam_model_shape *s) {
     return CAM_OK;
 }
 
+static enum cam_status bad_slot(const struct cam_model *model, size_t i_block) {
+    char kinds[128] = "";
+    for (size_t i = 0, n = 0; cam_ff_kinds[i] && n < sizeof kinds; i++)
+        n += (size_t)snprintf(kinds + n, sizeof kinds - n, "%s%s", i ? ", " : "",
+                              cam_ff_kinds[i]->name);
+    return cam_fail(CAM_ERR_CONFIG,
+                    "model.ff: \"%s\" in block %zu is neither a feed-forward kind (%s) nor two "
+                    "different ones, at most one of them with a pool, as in dense+peer",
+                    model->shape.ff[i_block], i_block, kinds);
+}
+
+/* Whether OPS may join what BLOCK has: parameters are named by kind, and what is kept of a pool by
+ * block. */
+static int fits(const struct cam_block *block, const struct cam_ff_ops *ops) {
+    for (size_t i = 0; i < block->n_ff; i++)
+        if (strcmp(block->ff[i]->ops->name, ops->name) == 0 ||
+            (block->ff[i]->ops->pool && ops->pool))
+            return 0;
+    return block->n_ff < CAM_MAX_FF;
+}
+
 /* Creates the kinds of one slot from "dense+peer". */
 static enum cam_status slot_create(struct cam_model *model, size_t i_block) {
     const struct cam_model_shape *s = &model->shape;
     struct cam_block *block = &model->blocks[i_block];
     struct cam_ff_config config = {.seed = model->seed, .i_layer = i_block, .width = s->width,
-                                   .hidden = s->hidden, .heads = s->peer_heads,
+                                   .reference = s->reference,
+                                   .hidden = s->hidden, .activation = s->activation,
+                                   .moe_experts = s->moe_experts, .moe_hidden = s->moe_hidden,
+                                   .moe_capacity = s->moe_capacity,
+                                   .moe_balance = s->moe_balance, .heads = s->peer_heads,
                                    .top_k = s->peer_top_k, .key_width = s->peer_key_width,
                                    .subkeys = s->peer_subkeys,
                                    .subkeys_capacity = s->peer_subkeys_capacity,
                                    .pool_lr_scale = s->pool_lr_scale};
-    char kinds[sizeof s->ff[0]], *rest = NULL;
+    char kinds[sizeof s->ff[0]], *rest = kinds;
     snprintf(kinds, sizeof kinds, "%s", s->ff[i_block]);
-    for (char *kind = strtok_r(kinds, "+", &rest); kind; kind = strtok_r(NULL, "+", &rest)) {
+    for (char *kind; (kind = strsep(&rest, "+"));) {
         const struct cam_ff_ops *ops = cam_ff_find(kind);
-        if (!ops || block->n_ff == CAM_MAX_FF)
-            return cam_fail(CAM_ERR_CONFIG,
-                            "model.ff: \"%s\" in block %zu is not a feed-forward kind (dense, "
-                            "peer, dense+peer)",
-                            s->ff[i_block], i_block);
+        if (!ops || !fits(block, ops))
+            return bad_slot(model, i_block);
         CAM_TRY(ops->create(&config, &model->params, &block->ff[block->n_ff]));
         block->n_ff++;
     }
-    return block->n_ff ? CAM_OK : cam_fail(CAM_ERR_CONFIG, "model.ff: block %zu is empty", i_block);
+    return CAM_OK;
 }
 
 static enum cam_status block_create(struct cam_model *model, size_t i_block) {
@@ -334,14 +356,30 @@ void cam_model_update(struct cam_model *model, const struct cam_pass *pass,
         }
 }
 
-struct cam_ff *cam_model_find_ff(struct cam_model *model, const char *name, size_t *i_block) {
+struct cam_ff *cam_model_find_pool(struct cam_model *model, size_t *i_block) {
     for (; *i_block < model->shape.n_blocks; ++*i_block)
-        for (size_t j = 0; j < model->blocks[*i_block].n_ff; j++) {
-            struct cam_ff *ff = model->blocks[*i_block].ff[j];
-            if (strcmp(ff->ops->name, name) == 0)
-                return ff;
-        }
+        for (size_t j = 0; j < model->blocks[*i_block].n_ff; j++)
+            if (model->blocks[*i_block].ff[j]->ops->pool)
+                return model->blocks[*i_block].ff[j];
     return NULL;
+}
+
+void cam_model_size(const struct cam_model *model, struct cam_model_size *size) {
+    double dense = (double)cam_params_count(&model->params);
+    *size = (struct cam_model_size){
+        .parameters = dense, .active = dense, .bytes = dense * 4 * sizeof(cam_real)};
+    for (size_t i = 0; i < model->shape.n_blocks; i++)
+        for (size_t j = 0; j < model->blocks[i].n_ff; j++) {
+            const struct cam_ff *ff = model->blocks[i].ff[j];
+            struct cam_ff_size own = {0};
+            if (ff->ops->size)
+                ff->ops->size(ff, &own);
+            size->parameters += own.table;
+            size->active += own.table_active - own.idle;
+            size->bytes += own.table_bytes;
+            size->pool_experts += own.pool_experts;
+            size->mixture_experts += own.mixture_experts;
+        }
 }
 
 double cam_model_flops(const struct cam_model *model, size_t t) {

@@ -1,8 +1,8 @@
 /* model.h - the decoder: embedding, blocks of attention and feed-forward, tied head, loss.
  *
  * Llama-style (Touvron et al. 2023): RMSNorm before each branch, RoPE, grouped heads, no biases;
- * queries and keys are RMS-normalised.  Each block's feed-forward slot holds one or two kinds
- * (model/ff.h), e.g. "dense" or "dense+peer", whose outputs add.
+ * queries and keys are RMS-normalised.  Each block's feed-forward slot holds one kind (model/ff.h)
+ * or two different ones, e.g. "dense" or "dense+peer", whose outputs add; at most one has a pool.
  * Shapes: B sequences of T tokens, N = B*T, D width, V vocabulary. */
 #ifndef CAM_MODEL_MODEL_H
 #define CAM_MODEL_MODEL_H
@@ -21,13 +21,17 @@ struct cam_model_shape {
     size_t vocabulary; /* V */
     size_t width;      /* D, multiple of heads */
     size_t n_blocks;
-    size_t heads, kv_heads; /* heads a multiple of kv_heads */
-    size_t hidden;          /* dense feed-forward, F */
-    size_t context;         /* T at most */
+    size_t heads, kv_heads;         /* heads a multiple of kv_heads */
+    size_t hidden;                  /* dense feed-forward, F */
+    size_t context;                 /* T at most */
+    enum cam_activation activation; /* of dense */
+    int reference;                  /* 1: feed-forward kinds by plain loops */
+    size_t moe_experts, moe_hidden; /* as in struct cam_ff_config */
+    double moe_capacity, moe_balance;
     size_t peer_heads, peer_top_k, peer_key_width, peer_subkeys, peer_subkeys_capacity;
     double pool_lr_scale;
     int conv; /* 1: a short causal convolution (model/conv.h) before each branch */
-    char ff[CAM_MAX_BLOCKS][24]; /* slot of each block: "dense", "peer", "dense+peer" */
+    char ff[CAM_MAX_BLOCKS][24]; /* slot of each block: "dense", "pkm", "dense+peer" */
 };
 
 struct cam_block {
@@ -83,11 +87,19 @@ void cam_model_backward(struct cam_model *model, const struct cam_pass *pass);
 void cam_model_update(struct cam_model *model, const struct cam_pass *pass,
                       const struct cam_update *update);
 
-/* The first slot of kind NAME at or after block *I_BLOCK (updated), or NULL. */
-struct cam_ff *cam_model_find_ff(struct cam_model *model, const char *name, size_t *i_block);
+/* The first layer with a pool (peer or pkm) at or after block *I_BLOCK (updated), or NULL. */
+struct cam_ff *cam_model_find_pool(struct cam_model *model, size_t *i_block);
 
-/* Multiply-adds times two a token, forward, at sequence length T; active parameters a token. */
+/* Multiply-adds times two a token, forward, at sequence length T. */
 double cam_model_flops(const struct cam_model *model, size_t t);
+
+struct cam_model_size {
+    double parameters; /* numbers, in all */
+    double active;     /* of them, those that a token uses */
+    double bytes;      /* with gradients and optimiser state */
+    size_t pool_experts, mixture_experts;
+};
+void cam_model_size(const struct cam_model *model, struct cam_model_size *size);
 
 /* Visits every piece of state in a fixed order: dense values and moments, then sparse tables. */
 CAM_MUST_USE enum cam_status cam_model_visit_state(struct cam_model *model,

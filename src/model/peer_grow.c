@@ -215,8 +215,8 @@ enum cam_status cam_peer_grow(struct cam_ff *ff, const struct cam_peer_growth *g
     size_t S = peer->shape.subkeys, g = growth->subkeys, n = peer->shape.n_generations;
     if (g == 0 || g > ff->config.subkeys_capacity - S)
         return cam_fail(CAM_ERR_CONFIG,
-                        "peer: cannot grow by %zu sub-keys: %zu of %zu (peer.subkeys_capacity) are "
-                        "in use",
+                        "peer: cannot grow by %zu sub-keys: %zu of %zu (peer.max_subkeys) are in "
+                        "use",
                         g, S, ff->config.subkeys_capacity);
     if (n == CAM_MAX_GENERATIONS)
         return cam_fail(CAM_ERR_CONFIG,
@@ -382,8 +382,7 @@ enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i, stru
     if (!hasher)
         return cam_fail(CAM_ERR_OS, "out of memory for a hash");
     for (uint64_t e = g->first_expert; e < g->first_expert + g->n_experts; e++)
-        cam_hasher_add(hasher, cam_pool_row(&peer->pool, e),
-                       2 * ff->config.width * sizeof(cam_real));
+        cam_hasher_add(hasher, cam_pool_row(&peer->pool, e), peer->pool.record * sizeof(cam_real));
     for (int h = 0; h < 2 && g->frozen_subkeys; h++)
         cam_hasher_add(hasher, peer->subkey[h]->value + g->subkeys_from * ff->config.key_width,
                        (g->subkeys_to - g->subkeys_from) * ff->config.key_width * sizeof(cam_real));

@@ -17,7 +17,6 @@
 
 #define LIST_MAX       (CAM_PEER_MAX_TOP_K + 1)
 #define CANDIDATES_MAX 400 /* pairs with (r+1)(s+1) <= 64: 280 */
-#define NORMALISE_EPS  (cam_real)1e-6
 
 struct row_list {
     cam_real score[LIST_MAX];
@@ -211,7 +210,8 @@ void cam_peer_retrieve(struct cam_peer *peer, size_t t0, size_t n_tokens,
     size_t padded = padded_subkeys(S), biased = first_biased(peer), closed = first_closed(peer);
     cam_real *query = last->query + t0 * P * 2 * dk;
     for (size_t i = 0; i < n_tokens * P * 2; i++)
-        last->factor[t0 * P * 2 + i] = cam_row_normalise(query + i * dk, dk, NORMALISE_EPS);
+        last->factor[t0 * P * 2 + i] =
+            cam_row_normalise(query + i * dk, dk, (cam_real)CAM_QUERY_EPSILON);
     score_rows(peer, query, n_tokens * P, scratch->score);
     for (size_t r = 0; r < n_tokens * P; r++) {
         cam_real *a = scratch->score[0] + r * padded, *b = scratch->score[1] + r * padded;

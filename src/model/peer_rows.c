@@ -1,9 +1,8 @@
-/* What the experts of a PEER layer compute and how they learn.
+/* How gradients reach the router and the rows of a pool.
  *
- * Forward and the first half of backward run in token order: all dots of a token, then one sum
- * whose result stays in registers.  The other half runs in expert order: picks are sorted by
- * expert, each range of ids is one thread's business, the gradients of an expert's u and v are
- * summed over its tokens and applied at once, so no gradient of a row is ever stored and nothing
+ * The first half of backward runs in token order.  The other half runs in expert order: picks are
+ * sorted by expert, each range of ids is one thread's business, the gradient of an expert's record
+ * is summed over its tokens and applied at once, so no gradient of a row is ever stored and nothing
  * needs an atomic.  Every order is fixed by shape: 1 thread and 2 give the same bits. */
 #include "math/blas.h"
 #include "math/vector_rows.h"
@@ -15,10 +14,7 @@
 
 #define GRADIENT_TOKENS 128 /* tokens whose sub-key gradients are summed on their own */
 #define MAX_RANGES      128 /* of expert ids, in update */
-#define GATHERED        256 /* picks of an expert summed at once */
 #define UPDATE_AHEAD    2   /* picks between prefetch of an expert's row and its update */
-#define ROW_EPSILON     1e-8
-#define ROW_CLIP        2.0 /* largest root mean square of a row's step, in learning rates */
 
 void cam_peer_rows(const struct cam_peer *peer, const uint32_t *expert, size_t n,
                    const cam_real **row) {
@@ -26,25 +22,6 @@ void cam_peer_rows(const struct cam_peer *peer, const uint32_t *expert, size_t n
         row[i] = cam_pool_row(&peer->pool, expert[i]);
     for (size_t i = 0; i < CAM_ROWS_AHEAD; i++)
         row[n + i] = row[n - 1];
-}
-
-void cam_peer_experts_forward(struct cam_peer *peer, size_t t0, size_t n_tokens, const cam_real *x,
-                              cam_real *y, struct cam_peer_scratch *scratch) {
-    const struct cam_peer_last *last = &peer->last;
-    size_t D = peer->ff.config.width, M = peer->n_picks;
-    size_t n = peer->ff.config.heads * peer->ff.config.top_k, record = 2 * D * sizeof(cam_real);
-    cam_peer_rows(peer, last->expert + t0 * M, n_tokens * M, scratch->row);
-    for (size_t t = t0; t < t0 + n_tokens; t++) {
-        const cam_real *const *row = scratch->row + (t - t0) * M;
-        cam_real *h = last->h + t * M;
-        const cam_real *gate = last->gate + t * M;
-        cam_rows_dot(x + t * D, row, n, 0, D, record, h);
-        memset(h + n, 0, (M - n) * sizeof *h);
-        cam_row_gelu(h, M, scratch->coef);
-        for (size_t i = 0; i < n; i++)
-            scratch->coef[i] *= gate[i];
-        cam_rows_sum(row, scratch->coef, n, D, D, 1, y + t * D);
-    }
 }
 
 struct backward {
@@ -56,29 +33,20 @@ struct backward {
     struct cam_peer_scratch *scratch; /* one a worker */
 };
 
-/* Token T: dh, ga; dx through the experts; d loss / d score of each pick into scratch->coef. */
+/* Token T: through its experts to dx, and to d loss / d score of each pick in scratch->coef. */
 static void token_backward(const struct backward *b, size_t t, const cam_real *const *row,
                            struct cam_peer_scratch *scratch) {
     const struct cam_ff_config *c = &b->peer->ff.config;
-    const struct cam_peer_last *last = &b->peer->last;
-    size_t D = c->width, M = b->peer->n_picks, P = c->heads, K = c->top_k;
-    cam_real *dh = last->dh + t * M, *ga = last->ga + t * M, *ds = scratch->coef;
-    const cam_real *gate = last->gate + t * M;
-    cam_rows_dot(b->dy + t * D, row, P * K, D, D, 2 * D * sizeof(cam_real), scratch->dot);
-    memset(scratch->dot + P * K, 0, (M - P * K) * sizeof *scratch->dot);
-    cam_row_gelu_slope(last->h + t * M, M, ga, scratch->slope);
+    size_t D = c->width, P = c->heads, K = c->top_k;
+    const cam_real *gate = b->peer->last.gate + t * b->peer->n_picks, *d_gate = scratch->dot;
+    b->peer->expert->backward(b->peer, t, row, b->dy + t * D, b->dx + t * D, scratch);
     for (size_t p = 0; p < P; p++) {
         cam_real mean = 0;
         for (size_t i = p * K; i < (p + 1) * K; i++)
-            mean += gate[i] * (ga[i] * scratch->dot[i]);
+            mean += gate[i] * d_gate[i];
         for (size_t i = p * K; i < (p + 1) * K; i++)
-            ds[i] = gate[i] * (ga[i] * scratch->dot[i] - mean);
+            scratch->coef[i] = gate[i] * (d_gate[i] - mean);
     }
-    for (size_t i = 0; i < M; i++) {
-        dh[i] = gate[i] * scratch->slope[i] * scratch->dot[i];
-        ga[i] *= gate[i];
-    }
-    cam_rows_sum(row, dh, P * K, 0, D, 1, b->dx + t * D);
 }
 
 /* Token T: from ds to dq, through the sub-keys and the normalisation; sub-key gradients to PART. */
@@ -153,8 +121,10 @@ void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam
     b.scratch = cam_arena_alloc(arena, n_workers * sizeof *b.scratch);
     for (size_t i = 0; i < n_workers; i++)
         cam_peer_scratch_init(peer, arena, &b.scratch[i]);
-    last->dh = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
-    last->ga = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
+    if (peer->expert->activation) {
+        last->dh = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
+        last->ga = cam_arena_alloc(arena, N * peer->n_picks * sizeof(cam_real));
+    }
     last->x = x;
     last->dy = dy;
     cam_threads_run(pass->threads, b.n_parts, backward_block, &b);
@@ -167,49 +137,21 @@ void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam
     last->differentiated = 1;
 }
 
-/* What an expert's gradient is summed from, for up to GATHERED of its picks at a time. */
-struct gather {
-    const cam_real *x[GATHERED], *dy[GATHERED];
-    cam_real dh[GATHERED], ga[GATHERED];
-};
-
-/* du (D) = sum of dh x, dv (D) = sum of gate gelu(h) dy, over N picks in their order. */
-static void sum_gradients(const struct cam_peer *peer, const uint32_t *pick, size_t n,
-                          struct gather *gather, cam_real *du, cam_real *dv) {
-    const struct cam_peer_last *last = &peer->last;
-    size_t D = peer->ff.config.width;
-    /* pick / n_picks by a multiplication: exact while pick * n_picks < 2^40. */
-    uint64_t inverse = ((uint64_t)1 << 40) / peer->n_picks + 1;
-    for (size_t done = 0; done < n; done += GATHERED) {
-        size_t m = n - done < GATHERED ? n - done : GATHERED;
-        for (size_t i = 0; i < m; i++) {
-            uint32_t at = pick[done + i];
-            size_t offset = (size_t)(at * inverse >> 40) * D;
-            gather->x[i] = last->x + offset;
-            gather->dy[i] = last->dy + offset;
-            gather->dh[i] = last->dh[at];
-            gather->ga[i] = last->ga[at];
-        }
-        cam_rows_sum(gather->x, gather->dh, m, 0, D, done > 0, du);
-        cam_rows_sum(gather->dy, gather->ga, m, 0, D, done > 0, dv);
-    }
-}
-
 void cam_peer_expert_gradient(const struct cam_ff *ff, uint64_t expert, cam_real *du,
                               cam_real *dv) {
     const struct cam_peer *peer = cam_peer_of(ff);
     const struct cam_peer_last *last = &peer->last;
-    size_t D = ff->config.width, n = ff->config.heads * ff->config.top_k;
-    memset(du, 0, D * sizeof *du);
-    memset(dv, 0, D * sizeof *dv);
-    for (size_t t = 0; t < last->n_tokens; t++) {
-        for (size_t i = t * peer->n_picks; i < t * peer->n_picks + n; i++) {
-            if (last->expert[i] == expert) {
-                cam_row_add(last->dh[i], last->x + t * D, D, du);
-                cam_row_add(last->ga[i], last->dy + t * D, D, dv);
-            }
-        }
-    }
+    size_t n = ff->config.heads * ff->config.top_k, n_found = 0;
+    uint32_t *pick = cam_arena_alloc(last->arena, last->n_tokens * n * sizeof *pick);
+    struct cam_peer_gather *gather = cam_arena_alloc(last->arena, sizeof *gather);
+    for (size_t t = 0; t < last->n_tokens; t++)
+        for (size_t i = t * peer->n_picks; i < t * peer->n_picks + n; i++)
+            if (last->expert[i] == expert)
+                pick[n_found++] = (uint32_t)i;
+    cam_real *const part[] = {peer->expert->n_parts > 1 ? du : dv, dv};
+    for (size_t p = 0; p < peer->expert->n_parts; p++)
+        memset(part[p], 0, ff->config.width * sizeof *dv);
+    peer->expert->gradient(peer, pick, n_found, gather, part);
 }
 
 struct row_step {
@@ -218,8 +160,8 @@ struct row_step {
     size_t n_corrections;
 };
 
-/* One row (u or v) by its gradient: a second moment for the whole row, as RMSProp and Adafactor
- * keep for rows, with Adam's bias correction by the row's own count. */
+/* One part of a record (u or v) by its gradient: a second moment for all of it, as RMSProp and
+ * Adafactor keep for rows, with Adam's bias correction by the expert's own count. */
 static void step_row(const struct row_step *step, const cam_real *gradient, size_t n,
                      uint32_t updates, cam_real *second, cam_real *row) {
     double square =
@@ -228,11 +170,11 @@ static void step_row(const struct row_step *step, const cam_real *gradient, size
         return;
     double moment = step->beta2 * (double)*second + (1 - step->beta2) * square;
     double correction = updates < step->n_corrections ? step->correction[updates] : 1;
-    double denominator = sqrt(moment / correction) + ROW_EPSILON;
+    double denominator = sqrt(moment / correction) + CAM_ROW_EPSILON;
     double size = sqrt(square) / denominator;
     double factor = step->lr * step->grad_scale / denominator;
-    if (size > ROW_CLIP)
-        factor *= ROW_CLIP / size;
+    if (size > CAM_ROW_CLIP)
+        factor *= CAM_ROW_CLIP / size;
     *second = (cam_real)moment;
     cam_row_add((cam_real)-factor, gradient, n, row);
 }
@@ -247,8 +189,8 @@ struct update {
     uint32_t *pick, *sorted; /* places of picks: by range; by expert */
     struct update_scratch {
         uint32_t *start; /* (experts of a range + 1) */
-        cam_real *du, *dv;
-        struct gather *gather;
+        cam_real *gradient[CAM_EXPERT_MAX_PARTS];
+        struct cam_peer_gather *gather;
     } * scratch;
 };
 
@@ -304,10 +246,10 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     size_t D = peer->ff.config.width;
     cam_real *row = cam_pool_row(&peer->pool, expert);
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
-    sum_gradients(peer, pick, n, scratch->gather, scratch->du, scratch->dv);
+    peer->expert->gradient(peer, pick, n, scratch->gather, scratch->gradient);
     state->updates += state->updates < UINT32_MAX;
-    step_row(&u->step, scratch->du, D, state->updates, &state->second_u, row);
-    step_row(&u->step, scratch->dv, D, state->updates, &state->second_v, row + D);
+    for (size_t p = 0; p < peer->expert->n_parts; p++)
+        step_row(&u->step, scratch->gradient[p], D, state->updates, &state->second[p], row + p * D);
 }
 
 /* Fetches what update_expert will read of the expert that owns pick AT. */
@@ -315,7 +257,7 @@ static void prefetch_expert(const struct update *u, uint32_t at) {
     const struct cam_pool *pool = &u->peer->pool;
     uint64_t expert = u->peer->last.expert[at];
     const char *row = (const char *)cam_pool_row(pool, expert);
-    for (size_t i = 0; i < 2 * pool->width * sizeof(cam_real); i += 64)
+    for (size_t i = 0; i < pool->record * sizeof(cam_real); i += 64)
         __builtin_prefetch(row + i, 1, 2);
     __builtin_prefetch(cam_pool_state(pool, expert), 1);
     __builtin_prefetch(cam_pool_usage(pool, expert), 1);
@@ -372,7 +314,7 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     if (!peer->last.differentiated)
         return;
     size_t n_picks = peer->last.n_tokens * peer->n_picks, D = ff->config.width;
-    assert((uint64_t)n_picks * peer->n_picks < (uint64_t)1 << 40); /* see sum_gradients */
+    assert((uint64_t)n_picks * peer->n_picks < (uint64_t)1 << 40); /* see cam_peer_token_of */
     struct update u = {.peer = peer,
                        .step = {.lr = update->lr * ff->config.pool_lr_scale,
                                 .grad_scale = update->grad_scale,
@@ -391,9 +333,9 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     for (size_t i = 0; i < n_workers; i++) {
         u.scratch[i].start =
             cam_arena_alloc(arena, (((size_t)1 << u.range_shift) + 1) * sizeof(uint32_t));
-        u.scratch[i].du = cam_arena_alloc(arena, D * sizeof(cam_real));
-        u.scratch[i].dv = cam_arena_alloc(arena, D * sizeof(cam_real));
-        u.scratch[i].gather = cam_arena_alloc(arena, sizeof(struct gather));
+        for (size_t p = 0; p < peer->expert->n_parts; p++)
+            u.scratch[i].gradient[p] = cam_arena_alloc(arena, D * sizeof(cam_real));
+        u.scratch[i].gather = cam_arena_alloc(arena, sizeof(struct cam_peer_gather));
     }
     cam_threads_run(pass->threads, u.n_token_blocks, count_block, &u);
     place_ranges(&u);

@@ -1,4 +1,4 @@
-/* Questions about a PEER layer: how evenly it is used, and which experts did what. */
+/* Questions about a pool: how evenly it is used, and which experts did what. */
 #include "math/vector_rows.h"
 #include "model/peer.h"
 
@@ -137,7 +137,11 @@ size_t cam_peer_top_experts(const struct cam_ff *ff, size_t from, size_t to, siz
     struct weighted *a = cam_arena_alloc(last->arena, (to - from) * per_token * sizeof *a);
     struct weighted *b = cam_arena_alloc(last->arena, (to - from) * per_token * sizeof *b);
     cam_real *activation = cam_arena_alloc(last->arena, (to - from) * M * sizeof *activation);
-    cam_row_gelu(last->h + from * M, (to - from) * M, activation);
+    if (peer->expert->activation)
+        peer->expert->activation(last->h + from * M, (to - from) * M, activation);
+    else
+        for (size_t i = 0; i < (to - from) * M; i++)
+            activation[i] = 1;
     for (size_t t = from; t < to; t++)
         for (size_t i = 0; i < per_token; i++)
             a[n_picks++] = (struct weighted){last->expert[t * M + i], (uint32_t)(t * M + i)};

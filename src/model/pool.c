@@ -11,15 +11,19 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static size_t chunk_bytes(const struct cam_pool *pool) {
-    size_t n_bytes = CAM_POOL_CHUNK * 2 * pool->width * sizeof(cam_real);
+    size_t n_bytes = CAM_POOL_CHUNK * pool->record * sizeof(cam_real);
     return (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
-enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer, size_t width,
-                              uint64_t capacity) {
+enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer, size_t n_parts,
+                              size_t width, uint64_t capacity) {
     size_t n = (size_t)((capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
-    *pool =
-        (struct cam_pool){.seed = seed, .i_layer = i_layer, .width = width, .capacity = capacity};
+    *pool = (struct cam_pool){.seed = seed,
+                              .i_layer = i_layer,
+                              .n_parts = n_parts,
+                              .width = width,
+                              .record = n_parts * width,
+                              .capacity = capacity};
     pool->rows = calloc(n, sizeof *pool->rows);
     pool->state = calloc(n, sizeof *pool->state);
     pool->usage = calloc(n, sizeof *pool->usage);
@@ -104,10 +108,10 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
                            enum cam_pool_fill fill) {
     cam_real *row = cam_pool_row(pool, expert);
     size_t n_drawn = fill == CAM_POOL_EMPTY         ? 0
-                     : fill == CAM_POOL_ZERO_OUTPUT ? pool->width
-                                                    : 2 * pool->width;
+                     : fill == CAM_POOL_ZERO_OUTPUT ? pool->record - pool->width
+                                                    : pool->record;
     fill_normal(pool, expert, incarnation, 0, n_drawn, row);
-    memset(row + n_drawn, 0, (2 * pool->width - n_drawn) * sizeof *row);
+    memset(row + n_drawn, 0, (pool->record - n_drawn) * sizeof *row);
     *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
 }
@@ -127,8 +131,8 @@ static enum cam_status visit_part(struct cam_pool *pool, const char *prefix, con
 
 enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_state_visitor *visit,
                                void *context) {
-    CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows,
-                       2 * pool->width * sizeof(cam_real), visit, context));
+    CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows, pool->record * sizeof(cam_real),
+                       visit, context));
     CAM_TRY(visit_part(pool, prefix, "optimiser", (void **)pool->state, sizeof **pool->state, visit,
                        context));
     return visit_part(pool, prefix, "usage", (void **)pool->usage, sizeof **pool->usage, visit,

@@ -1,8 +1,9 @@
-/* pool.h - where experts live: one record an expert, u then v, never moved once appended.
+/* pool.h - where experts live: one record an expert, never moved once appended.
  *
- * An expert is (layer, id, incarnation).  Its record is 2 * width reals; beside it the pool keeps
- * the optimiser's state of the row and the usage counted since the last reset.  Records lie in
- * chunks of CAM_POOL_CHUNK experts (huge pages where the system grants them), so growing appends
+ * An expert is (layer, id, incarnation).  Its record is n_parts runs of `width` reals, e.g. u then
+ * v (expert.h says what they mean; the last part is the expert's output side); beside it the pool
+ * keeps the optimiser's state of each part and the usage counted since the last reset.  Records lie
+ * in chunks of CAM_POOL_CHUNK experts (huge pages where the system grants them), so growing appends
  * and an id is a stable address.
  *
  * The shell numbering of product keys: expert (i, j) of S x S has the id below, so growing S
@@ -21,10 +22,12 @@
 #define CAM_POOL_CHUNK       ((uint64_t)1 << CAM_POOL_CHUNK_SHIFT) /* experts */
 #define CAM_MAX_SUBKEYS      65535                                 /* a pair fits in 32 bits */
 
+#define CAM_EXPERT_MAX_PARTS 2
+
 /* What the optimiser and the history keep of one expert. */
 struct cam_expert_state {
-    cam_real second_u, second_v; /* running mean square of the gradient of u, of v */
-    uint32_t updates;            /* since birth of this incarnation */
+    cam_real second[CAM_EXPERT_MAX_PARTS]; /* running mean square of the gradient of each part */
+    uint32_t updates;                      /* since birth of this incarnation */
     uint32_t incarnation;
 };
 
@@ -36,7 +39,8 @@ struct cam_expert_usage {
 
 struct cam_pool {
     uint64_t seed;
-    size_t i_layer, width;
+    size_t i_layer, n_parts, width;
+    size_t record; /* reals of an expert: n_parts * width */
     uint64_t n_experts, capacity;
     size_t n_chunks;
     cam_real **rows; /* owned, as the next two: a pointer a chunk */
@@ -44,14 +48,15 @@ struct cam_pool {
     struct cam_expert_usage **usage;
 };
 
-/* CAPACITY: experts the pool may ever hold (only the chunk table is allocated for them). */
+/* WIDTH: a multiple of 4.  CAPACITY: experts the pool may ever hold (only the chunk table is
+ * allocated for them). */
 CAM_MUST_USE enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer,
-                                           size_t width, uint64_t capacity);
+                                           size_t n_parts, size_t width, uint64_t capacity);
 void cam_pool_release(struct cam_pool *pool); /* accepts a zeroed one */
 
 enum cam_pool_fill {
-    CAM_POOL_RANDOM,      /* u and v drawn */
-    CAM_POOL_ZERO_OUTPUT, /* u drawn, v = 0: adds nothing until it learns */
+    CAM_POOL_RANDOM,      /* all parts drawn */
+    CAM_POOL_ZERO_OUTPUT, /* the last part 0, the others drawn: adds nothing until it learns */
     CAM_POOL_EMPTY        /* all zero: about to be loaded */
 };
 
@@ -59,8 +64,8 @@ enum cam_pool_fill {
 CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts,
                                            enum cam_pool_fill fill);
 
-/* (Re)initialises one expert: u ~ N(0, 1/width), v likewise or zero; a function of (seed, layer,
- * id, incarnation) alone.  Its optimiser state and usage start anew. */
+/* (Re)initialises one expert: parts ~ N(0, 1/width), the last one likewise or zero; a function of
+ * (seed, layer, id, incarnation) alone.  Its optimiser state and usage start anew. */
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill);
 
@@ -70,12 +75,18 @@ CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *p
 
 static inline cam_real *cam_pool_row(const struct cam_pool *pool, uint64_t expert) {
     return pool->rows[expert >> CAM_POOL_CHUNK_SHIFT] +
-           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * 2 * pool->width;
+           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * pool->record;
 }
 
 static inline struct cam_expert_state *cam_pool_state(const struct cam_pool *pool,
                                                       uint64_t expert) {
     return pool->state[expert >> CAM_POOL_CHUNK_SHIFT] + (expert & (CAM_POOL_CHUNK - 1));
+}
+
+/* Bytes of an expert with everything kept of it. */
+static inline size_t cam_pool_expert_bytes(const struct cam_pool *pool) {
+    return pool->record * sizeof(cam_real) + sizeof(struct cam_expert_state) +
+           sizeof(struct cam_expert_usage);
 }
 
 static inline struct cam_expert_usage *cam_pool_usage(const struct cam_pool *pool,

@@ -81,6 +81,17 @@ static enum cam_status read_slots(const char *text, struct cam_model_shape *shap
     return CAM_OK;
 }
 
+static enum cam_status read_activation(const char *text, enum cam_activation *activation) {
+    static const char *const names[] = {[CAM_ACTIVATION_SWIGLU] = "swiglu",
+                                        [CAM_ACTIVATION_GELU] = "gelu"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *activation = (enum cam_activation)i;
+            return CAM_OK;
+        }
+    return cam_fail(CAM_ERR_CONFIG, "model.activation \"%s\": must be swiglu or gelu", text);
+}
+
 enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabulary,
                                    struct cam_model_shape *shape) {
     struct cam_model_shape out = {
@@ -91,6 +102,11 @@ enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabula
         .kv_heads = (size_t)s->model_kv_heads,
         .hidden = (size_t)s->model_hidden,
         .context = (size_t)s->model_context,
+        .reference = (int)s->model_reference,
+        .moe_experts = (size_t)s->moe_experts,
+        .moe_hidden = (size_t)s->moe_hidden,
+        .moe_capacity = s->moe_capacity,
+        .moe_balance = s->moe_balance,
         .peer_heads = (size_t)s->peer_heads,
         .peer_top_k = (size_t)s->peer_top_k,
         .peer_key_width = (size_t)s->peer_key_width,
@@ -105,6 +121,7 @@ enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabula
                         "peer.max_subkeys (%lld)",
                         (long long)s->peer_subkeys, (long long)s->peer_top_k,
                         (long long)s->peer_max_subkeys);
+    CAM_TRY(read_activation(s->model_activation, &out.activation));
     CAM_TRY(read_slots(s->model_ff, &out));
     CAM_TRY(cam_model_shape_check(&out));
     *shape = out;

@@ -233,18 +233,12 @@ enum cam_status cam_trainer_rollback(struct cam_trainer *t, const char *snapshot
 }
 
 void cam_trainer_size(const struct cam_trainer *t, struct cam_trainer_size *size) {
-    const struct cam_model_shape *s = &t->model->shape;
-    double dense = (double)cam_params_count(&t->model->params), rows = 0;
-    *size = (struct cam_trainer_size){.parameters = dense, .active = dense,
-                                      .flops = cam_model_flops(t->model, s->context)};
-    size_t i_block = 0;
-    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++) {
-        double experts = (double)cam_peer_n_experts(ff);
-        size->experts += (int64_t)experts;
-        rows += experts;
-        size->active += (double)(s->peer_heads * s->peer_top_k * 2 * s->width);
-    }
-    size->parameters += rows * 2 * (double)s->width;
-    size->bytes = dense * 4 * sizeof(cam_real) +
-                  rows * (2 * (double)s->width * sizeof(cam_real) + 32);
+    struct cam_model_size model;
+    cam_model_size(t->model, &model);
+    *size = (struct cam_trainer_size){.parameters = model.parameters,
+                                      .active = model.active,
+                                      .flops = cam_model_flops(t->model, t->model->shape.context),
+                                      .bytes = model.bytes,
+                                      .experts = (int64_t)model.pool_experts,
+                                      .mixture_experts = (int64_t)model.mixture_experts};
 }

@@ -94,7 +94,8 @@ CAM_MUST_USE enum cam_status cam_trainer_verify(struct cam_trainer *trainer, cam
 /* Parameters in all, those active for a token, FLOPs a token (forward), bytes of state. */
 struct cam_trainer_size {
     double parameters, active, flops, bytes;
-    int64_t experts;
+    int64_t experts;         /* of pools */
+    int64_t mixture_experts; /* of moe layers */
 };
 void cam_trainer_size(const struct cam_trainer *trainer, struct cam_trainer_size *size);
 

@@ -103,7 +103,7 @@ CAM_MUST_USE enum cam_status cam_trainer_encode(struct cam_trainer *trainer, con
 
 /* The next pool at or after block *I_BLOCK (updated), or NULL. */
 static inline struct cam_ff *cam_trainer_pool(const struct cam_trainer *trainer, size_t *i_block) {
-    return cam_model_find_ff(trainer->model, "peer", i_block);
+    return cam_model_find_pool(trainer->model, i_block);
 }
 
 #endif

@@ -16,6 +16,11 @@ refused 78 --set model.width=many
 refused 78 --set model.width=8
 refused 78 --set model.width=32 --set model.heads=5
 refused 78 --set train.optimizer=sgd
+refused 78 --set model.ff=peer+pkm
+says "dense, moe, pkm, peer"
+refused 78 --set model.activation=relu
+says "swiglu or gelu"
+refused 78 --set moe.experts=1
 refused 66 --probe missing.ndjson
 says "missing.ndjson"
 printf 'not json\n' >bad.ndjson
@@ -55,3 +60,16 @@ cp out own.json
 expect 0 cambium score -C w probe.ndjson --json
 [ "$(field .tokens)" != "$(field .tokens own.json)" ] || fail "the tokenizer is the default one"
 [ "$(field .bytes)" = "$(field .bytes own.json)" ] || fail "bytes depend on the tokenizer"
+
+# Other feed-forward kinds: what they print, and that they train.
+expect 0 cambium init -C moe "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set model.ff=moe --set moe.experts=4
+has "0 in pools, 8 in mixtures"
+expect 0 cambium init -C pkm "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set model.ff=dense,dense+pkm
+has "experts     64"
+head -n 1 sample.ndjson >one.ndjson
+for w in moe pkm; do
+    expect 0 cambium ingest -C $w one.ndjson
+    expect 0 cambium run -C $w --once --flush
+    expect 0 cambium score -C $w one.ndjson --json
+    [ "$(field .nll)" != "" ] || fail "no score from $w"
+done

@@ -23,6 +23,7 @@ struct fixture {
 static void setup(struct fixture *f, const char *ff, int n_threads) {
     struct cam_model_shape shape = {.vocabulary = VOCABULARY, .width = 32, .n_blocks = 2,
                                     .heads = 4, .kv_heads = 2, .hidden = 20, .context = T,
+                                    .moe_experts = 3, .moe_capacity = 1.25, .moe_balance = 0.1,
                                     .peer_heads = 2, .peer_top_k = 4, .peer_key_width = 16,
                                     .peer_subkeys = 8, .peer_subkeys_capacity = 16,
                                     .pool_lr_scale = 1, .conv = 1};
@@ -60,13 +61,20 @@ static struct cam_pass start(struct fixture *f, int training) {
         .threads = f->threads, .arena = &f->arena, .n_tokens = N, .training = training};
 }
 
+/* As backward sees it: with what the layers add to the loss themselves. */
 static double loss(struct fixture *f) {
-    struct cam_pass pass = start(f, 0);
+    struct cam_pass pass = start(f, 1);
     double sum = 0;
     cam_model_forward(f->model, &pass, SEQUENCES, f->tokens);
     cam_model_loss(f->model, &pass, f->targets, f->weights, f->nll);
     for (size_t i = 0; i < N; i++)
         sum += (double)f->weights[i] * (double)f->nll[i];
+    for (size_t i = 0; i < f->model->shape.n_blocks; i++)
+        for (size_t j = 0; j < f->model->blocks[i].n_ff; j++) {
+            const struct cam_ff *ff = f->model->blocks[i].ff[j];
+            if (ff->ops->auxiliary)
+                sum += ff->ops->auxiliary(ff);
+        }
     return sum;
 }
 
@@ -110,6 +118,10 @@ Test(model, gradients_dense_and_peer) {
     check_gradients("dense+peer");
 }
 
+Test(model, gradients_moe_and_pkm) {
+    check_gradients("moe+pkm");
+}
+
 Test(model, later_tokens_do_not_change_earlier_predictions) {
     struct fixture f;
     cam_real before[N];
@@ -149,8 +161,51 @@ Test(model, impossible_shapes_are_refused_by_name) {
     cr_assert_eq(cam_model_new(&shape, 1, &model), CAM_ERR_CONFIG);
     cr_assert(strstr(cam_message(), "model.width"));
     shape.width = 32;
-    strcpy(shape.ff[0], "nonsense");
-    cr_assert_eq(cam_model_new(&shape, 1, &model), CAM_ERR_CONFIG);
-    cr_assert(strstr(cam_message(), "nonsense"));
-    cr_assert_null(model);
+    static const char *const slots[] = {"nonsense",   "dense+nonsense", "dense+dense",
+                                        "peer+pkm",   "dense+moe+peer", "+",
+                                        "dense+peer+"};
+    shape.peer_heads = shape.peer_top_k = 1;
+    shape.peer_key_width = shape.peer_subkeys = shape.peer_subkeys_capacity = 16;
+    shape.moe_experts = 2;
+    shape.moe_capacity = 1;
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        strcpy(shape.ff[0], slots[i]);
+        cr_assert_eq(cam_model_new(&shape, 1, &model), CAM_ERR_CONFIG, "%s", slots[i]);
+        cr_assert(strstr(cam_message(), slots[i]) && strstr(cam_message(), "dense, moe, pkm, peer"),
+                  "%s", cam_message());
+        cr_assert_null(model);
+    }
+}
+
+/* Counted by hand for one block without convolution. */
+Test(model, sizes_count_what_a_token_reads) {
+    struct cam_model_shape shape = {.vocabulary = 10, .width = 32, .n_blocks = 1, .heads = 4,
+                                    .kv_heads = 2, .hidden = 20, .context = 8, .moe_experts = 6,
+                                    .moe_capacity = 1, .peer_heads = 2, .peer_top_k = 4,
+                                    .peer_key_width = 16, .peer_subkeys = 8,
+                                    .peer_subkeys_capacity = 16};
+    const double rest = 10 * 32 + 3 * 32 + 32 * 64 + 32 * 32 + 2 * 8; /* embedding to gains */
+    const double router = 32 * 2 * 2 * 16 + 2 * 8 * 16, expert = 3 * 32 * 10;
+    const struct {
+        const char *slot;
+        double parameters, active;
+        size_t pool, mixture;
+    } expected[] = {
+        {"dense", 3 * 32 * 20, 3 * 32 * 20, 0, 0},
+        {"moe", 32 * 6 + 6 * expert, 32 * 6 + 2 * expert, 0, 6},
+        {"peer", router + 64 * 64, router + 8 * 64, 64, 0},
+        {"dense+pkm", 3 * 32 * 20 + router + 64 * 32, 3 * 32 * 20 + router + 8 * 32, 64, 0},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        struct cam_model *model;
+        struct cam_model_size size;
+        strcpy(shape.ff[0], expected[i].slot);
+        cr_assert_eq(cam_model_new(&shape, 1, &model), CAM_OK, "%s", cam_message());
+        cam_model_size(model, &size);
+        cr_assert_eq(size.parameters, rest + expected[i].parameters, "%s", expected[i].slot);
+        cr_assert_eq(size.active, rest + expected[i].active, "%s", expected[i].slot);
+        cr_assert_eq(size.pool_experts, expected[i].pool);
+        cr_assert_eq(size.mixture_experts, expected[i].mixture);
+        cam_model_free(model);
+    }
 }

@@ -39,7 +39,7 @@ static struct cam_hash hash_of(const struct cam_pool *pool, uint64_t expert) {
 
 Test(pool, growing_moves_and_changes_nobody) {
     struct cam_pool pool;
-    cr_assert_eq(cam_pool_init(&pool, 5, 2, 16, 10000), CAM_OK);
+    cr_assert_eq(cam_pool_init(&pool, 5, 2, 2, 16, 10000), CAM_OK);
     cr_assert_eq(cam_pool_grow(&pool, 4000, CAM_POOL_RANDOM), CAM_OK);
     cam_real *row = cam_pool_row(&pool, 3999);
     struct cam_hash before = hash_of(&pool, 3999);
@@ -53,7 +53,7 @@ Test(pool, growing_moves_and_changes_nobody) {
 
 Test(pool, past_its_capacity_it_refuses_and_stays) {
     struct cam_pool pool;
-    cr_assert_eq(cam_pool_init(&pool, 5, 0, 16, 100), CAM_OK);
+    cr_assert_eq(cam_pool_init(&pool, 5, 0, 2, 16, 100), CAM_OK);
     cr_assert_eq(cam_pool_grow(&pool, 100, CAM_POOL_RANDOM), CAM_OK);
     cr_assert_eq(cam_pool_grow(&pool, 101, CAM_POOL_RANDOM), CAM_ERR_CONFIG);
     cr_assert_eq(pool.n_experts, 100);
@@ -62,8 +62,8 @@ Test(pool, past_its_capacity_it_refuses_and_stays) {
 
 Test(pool, an_expert_is_a_function_of_layer_id_and_incarnation) {
     struct cam_pool a, b;
-    cr_assert_eq(cam_pool_init(&a, 5, 0, 16, 100), CAM_OK);
-    cr_assert_eq(cam_pool_init(&b, 5, 1, 16, 100), CAM_OK);
+    cr_assert_eq(cam_pool_init(&a, 5, 0, 2, 16, 100), CAM_OK);
+    cr_assert_eq(cam_pool_init(&b, 5, 1, 2, 16, 100), CAM_OK);
     cr_assert_eq(cam_pool_grow(&a, 64, CAM_POOL_RANDOM), CAM_OK);
     cr_assert_eq(cam_pool_grow(&b, 64, CAM_POOL_RANDOM), CAM_OK);
     struct cam_hash first = hash_of(&a, 7);
@@ -79,7 +79,7 @@ Test(pool, an_expert_is_a_function_of_layer_id_and_incarnation) {
 
 Test(pool, rows_start_with_the_documented_spread) {
     struct cam_pool pool;
-    cr_assert_eq(cam_pool_init(&pool, 5, 0, 64, 1000), CAM_OK);
+    cr_assert_eq(cam_pool_init(&pool, 5, 0, 2, 64, 1000), CAM_OK);
     cr_assert_eq(cam_pool_grow(&pool, 1000, CAM_POOL_RANDOM), CAM_OK);
     double square = 0;
     for (uint64_t e = 0; e < 1000; e++)

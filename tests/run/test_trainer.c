@@ -9,6 +9,7 @@
 #include "run/preset.h"
 #include "run/trainer_internal.h"
 #include "store/journal.h"
+#include "store/query.h"
 
 #include <criterion/criterion.h>
 #include <ftw.h>
@@ -66,7 +67,9 @@ static void shut(struct world *w) {
     w->workspace = NULL;
 }
 
-static void begin(struct world *w, int threads, const char *policy) {
+/* With one setting of its own, unless KEY is NULL. */
+static void begin_with(struct world *w, int threads, const char *policy, const char *key,
+                       const char *value) {
     struct cam_settings settings;
     struct cam_tokenizer *tokenizer;
     cam_log_set_sink(quiet, NULL);
@@ -74,6 +77,8 @@ static void begin(struct world *w, int threads, const char *policy) {
     strcpy(w->dir, "/tmp/cam-trainer-XXXXXX");
     cr_assert_not_null(mkdtemp(w->dir));
     tiny(&settings, threads);
+    if (key)
+        OK(cam_settings_set(&settings, key, value));
     OK(cam_workspace_open(w->dir, CAM_WORKSPACE_CREATE, &w->workspace));
     OK(cam_workspace_finish_init(w->workspace, &settings));
     OK(cam_policy_init(cam_workspace_database(w->workspace), policy));
@@ -82,6 +87,10 @@ static void begin(struct world *w, int threads, const char *policy) {
     cam_tokenizer_free(tokenizer);
     cam_workspace_close(w->workspace);
     reopen(w);
+}
+
+static void begin(struct world *w, int threads, const char *policy) {
+    begin_with(w, threads, policy, NULL, NULL);
 }
 
 static void end(struct world *w) {
@@ -185,6 +194,47 @@ Test(trainer, C21_stopped_with_a_checkpoint_goes_on_with_the_same_bits) {
     end(&w);
 }
 
+/* A few steps of every kind: stopped, resumed from a snapshot, walked on with the same bits. */
+Test(trainer, every_feed_forward_kind_resumes_with_the_same_bits) {
+    static const char *const slots[] = {"moe", "pkm", "peer", "dense,dense+pkm", "dense+moe,dense"};
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        char whole[CAM_HASH_HEX_BYTES], resumed[CAM_HASH_HEX_BYTES];
+        struct world w;
+        begin_with(&w, 2, "naive", "model.ff", slots[i]);
+        ingest(&w, "tiny.ndjson");
+        cr_assert_eq(advance(&w, 9), 9);
+        hash(&w, whole);
+        end(&w);
+        begin_with(&w, 1, "naive", "model.ff", slots[i]);
+        ingest(&w, "tiny.ndjson");
+        advance(&w, 4);
+        OK(cam_trainer_checkpoint(w.trainer));
+        advance(&w, 2);
+        shut(&w);
+        reopen(&w);
+        cr_assert_eq(w.trainer->state.step, 4);
+        advance(&w, 5);
+        hash(&w, resumed);
+        cr_assert_str_eq(whole, resumed, "%s", slots[i]);
+        end(&w);
+    }
+}
+
+/* The readable feed-forward layers train the same model, but for rounding. */
+Test(trainer, the_reference_learns_what_the_fast_path_learns) {
+    double scores[2];
+    for (int reference = 0; reference < 2; reference++) {
+        struct world w;
+        begin_with(&w, 1, "naive", "model.reference", reference ? "true" : "false");
+        ingest(&w, "tiny.ndjson");
+        cr_assert_eq(advance(&w, 3), 3);
+        scores[reference] = w.trainer->state.bits_per_byte;
+        end(&w);
+    }
+    cr_assert(scores[0] > 0 && scores[0] != scores[1], "not the same code");
+    cr_assert_float_eq(scores[0], scores[1], 1e-4 * scores[0]);
+}
+
 /* What arrives when does not matter, only in which order. */
 Test(trainer, documents_in_two_deliveries_give_the_same_bits) {
     char whole[CAM_HASH_HEX_BYTES], halves[CAM_HASH_HEX_BYTES];
@@ -285,10 +335,10 @@ static struct cam_ff *pool(struct world *w) {
     return cam_trainer_pool(w->trainer, &i_block);
 }
 
-Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
+static void grows_and_freezes(const char *ff) {
     struct world w;
     struct cam_hash frozen, after;
-    begin(&w, 2, "naive");
+    begin_with(&w, 2, "naive", "model.ff", ff);
     use_policy(&w, eager);
     ingest(&w, "tiny.ndjson");
     while (w.trainer->state.step < 41)
@@ -302,6 +352,12 @@ Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
     OK(cam_peer_generation_hash(pool(&w), 0, &after));
     cr_assert(cam_hash_equal(frozen, after));
     cr_assert_eq(cam_peer_generation(pool(&w), 1)->state, CAM_GENERATION_OPEN);
+    int64_t kept = 0;
+    OK(cam_query_int(w.database,
+                     "SELECT count(*) FROM v1_generations WHERE generation > 0"
+                     " AND reason LIKE '%logits changed by 0.0e+00'",
+                     NULL, 0, &kept));
+    cr_assert_eq(kept, 2);
 
     /* The grown state is saved, loaded and walked on like any other. */
     char grown[CAM_HASH_HEX_BYTES], loaded[CAM_HASH_HEX_BYTES];
@@ -312,6 +368,14 @@ Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
     hash(&w, loaded);
     cr_assert_str_eq(grown, loaded);
     end(&w);
+}
+
+Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
+    grows_and_freezes("dense,dense+peer");
+}
+
+Test(trainer, T10_a_memory_grows_and_freezes_like_a_pool) {
+    grows_and_freezes("moe,pkm");
 }
 
 Test(trainer, T09_growth_at_the_cap_is_refused_and_training_goes_on) {

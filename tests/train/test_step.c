@@ -24,7 +24,8 @@ static void setup(struct fixture *f, const char *ff, enum cam_optimizer_kind opt
     struct cam_model_shape shape = {.vocabulary = 50, .width = 32, .n_blocks = 2, .heads = 2,
                                     .kv_heads = 1, .hidden = 48, .context = T, .peer_heads = 2,
                                     .peer_top_k = 4, .peer_key_width = 16, .peer_subkeys = 16,
-                                    .peer_subkeys_capacity = 32, .pool_lr_scale = 4};
+                                    .peer_subkeys_capacity = 32, .pool_lr_scale = 4,
+                                    .moe_experts = 4, .moe_capacity = 1.25, .moe_balance = 0.01};
     strcpy(shape.ff[0], "dense");
     strcpy(shape.ff[1], ff);
     cr_assert_eq(cam_model_new(&shape, 1, &f->model), CAM_OK, "%s", cam_message());
@@ -75,6 +76,12 @@ Test(step, learns_with_muon) {
 Test(step, learns_with_a_pool) {
     learns("peer", CAM_OPTIMIZER_ADAMW);
     learns("dense+peer", CAM_OPTIMIZER_MUON);
+    learns("pkm", CAM_OPTIMIZER_ADAMW);
+}
+
+Test(step, learns_with_a_mixture) {
+    learns("moe", CAM_OPTIMIZER_ADAMW);
+    learns("moe", CAM_OPTIMIZER_MUON);
 }
 
 static enum cam_status hash_part(void *context, const char *name, void *data, size_t n_bytes) {
@@ -91,9 +98,9 @@ static struct cam_hash state_hash(struct fixture *f) {
     return hash;
 }
 
-Test(step, T02_not_finite_leaves_the_exact_state) {
+static void not_finite_leaves_the_exact_state(const char *ff) {
     struct fixture f;
-    setup(&f, "dense+peer", CAM_OPTIMIZER_ADAMW);
+    setup(&f, ff, CAM_OPTIMIZER_ADAMW);
     for (uint64_t step = 1; step <= 5; step++)
         run(&f, step, 0);
     struct cam_hash before = state_hash(&f);
@@ -101,9 +108,32 @@ Test(step, T02_not_finite_leaves_the_exact_state) {
     cr_assert_eq(run(&f, 6, 0).verdict, CAM_VERDICT_NOT_FINITE);
     cr_assert(cam_hash_equal(before, state_hash(&f)));
     f.weights[3] = 1;
-    cr_assert_eq(run(&f, 6, 0).verdict, CAM_VERDICT_SOUND);
+    cr_assert_eq(run(&f, 6, 0).verdict, CAM_VERDICT_SOUND, "%s", ff);
     cr_assert(!cam_hash_equal(before, state_hash(&f)));
     teardown(&f);
+}
+
+Test(step, T02_not_finite_leaves_the_exact_state) {
+    not_finite_leaves_the_exact_state("dense+peer");
+    not_finite_leaves_the_exact_state("dense+pkm");
+    not_finite_leaves_the_exact_state("dense+moe");
+}
+
+/* A weight that is none shows in the loss, whatever kind holds it. */
+Test(step, T02_a_broken_weight_is_refused_by_every_kind) {
+    for (size_t i = 0; cam_ff_kinds[i]; i++) {
+        struct fixture f;
+        setup(&f, cam_ff_kinds[i]->name, CAM_OPTIMIZER_ADAMW);
+        run(&f, 1, 0);
+        struct cam_params *params = &f.model->params;
+        struct cam_param *p = params->items[params->n - 2]; /* the last but norm_final */
+        for (size_t k = 0; k < p->rows; k++)
+            p->value[k * p->cols] = NAN;
+        struct cam_hash before = state_hash(&f);
+        cr_assert_eq(run(&f, 2, 0).verdict, CAM_VERDICT_NOT_FINITE, "%s", cam_ff_kinds[i]->name);
+        cr_assert(cam_hash_equal(before, state_hash(&f)), "%s", cam_ff_kinds[i]->name);
+        teardown(&f);
+    }
 }
 
 Test(step, T01_explosion_leaves_the_exact_state) {
@@ -118,15 +148,21 @@ Test(step, T01_explosion_leaves_the_exact_state) {
     teardown(&f);
 }
 
-Test(step, steady_state_allocates_nothing) {
+static void steady_state_allocates_nothing(const char *ff) {
     struct fixture f;
-    setup(&f, "dense+peer", CAM_OPTIMIZER_MUON);
+    setup(&f, ff, CAM_OPTIMIZER_MUON);
     run(&f, 1, 0);
     size_t warm = f.arena.n_allocations;
     for (uint64_t step = 2; step <= 8; step++)
         run(&f, step, 0);
-    cr_assert_eq(f.arena.n_allocations, warm);
+    cr_assert_eq(f.arena.n_allocations, warm, "%s", ff);
     teardown(&f);
+}
+
+Test(step, steady_state_allocates_nothing) {
+    steady_state_allocates_nothing("dense+peer");
+    steady_state_allocates_nothing("dense+pkm");
+    steady_state_allocates_nothing("moe");
 }
 
 Test(step, learning_rate_rises_holds_and_falls_to_the_floor) {

@@ -1,2 +1,0 @@
-cam_test(bench measuring)
-cam_test(bench benchmarks)
