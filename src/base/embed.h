@@ -15,6 +15,7 @@ struct cam_embedded {
 extern const struct cam_embedded cam_embedded_schema[];   /* schema/ *.sql, in name order */
 extern const struct cam_embedded cam_embedded_policies[]; /* policies/ *.sql */
 extern const struct cam_embedded cam_embedded_tokenizer[];/* src/text/default.bpe */
+extern const struct cam_embedded cam_embedded_bench[];    /* src/bench/ *.py */
 
 /* The entry called NAME, or NULL. */
 const struct cam_embedded *cam_embedded_find(const struct cam_embedded *list, const char *name);

@@ -1,0 +1,78 @@
+#include "cli/bench_face.h"
+
+#include <string.h>
+
+static const char help[] =
+    "usage: cambium bench peer [--experts N,N...] [--routing uniform|trained|both] [--growth]\n"
+    "                          [--width 256] [--heads 8] [--top-k 16] [--key-width 128]\n"
+    "                          [--tokens 2048] [--optimizer adamw|muon] [COMMON]\n"
+    "       cambium bench train [--preset P] [--set KEY=VALUE]... [--ff SLOTS]... [--experts N]\n"
+    "                          [--vocabulary N] [--vs-plain] [COMMON]\n"
+    "       cambium bench kernels [--experts N] [--width 256] [--tokens 2048] [COMMON]\n"
+    "\n"
+    "COMMON: [--threads N] [--repeat N] [--vs-torch] [--python PATH] [--json]; kernels knows no\n"
+    "PyTorch.\n"
+    "\n"
+    "peer     one PEER layer: tokens a second forward and in a training step, where the time "
+    "goes,\n"
+    "         operations and bytes a second, their share of what the machine can do (measured in\n"
+    "         turn with the steps), peak memory in a process of its own\n"
+    "train    the training step of a whole model; default: width 256, 4 blocks, 4 heads, 256 "
+    "bytes\n"
+    "         of vocabulary, 8 sequences of 256 tokens, AdamW\n"
+    "kernels  products, top-k, gathers, row optimiser, softmax, each beside the limit that binds\n"
+    "         it\n"
+    "\n"
+    "  --experts N       experts in the pool, a square; 64k and 1M are 65536 and 1048576.  peer:\n"
+    "                    a list (default 64k,1M)\n"
+    "  --routing R       uniform: random keys and inputs; trained: inputs in clusters of uneven\n"
+    "                    size, the layer trained on them for some steps (default uniform)\n"
+    "  --growth          peer: time growing the pool by a tenth, with the check that its function\n"
+    "                    is kept\n"
+    "  --optimizer O     peer: of query and sub-keys (default adamw); expert rows have their own\n"
+    "  --preset P        train: nano, small or base as `cambium init` would make it\n"
+    "  --set KEY=VALUE   train: any model.*, peer.* or train.* setting\n"
+    "  --ff SLOTS        train: dense, or one block with peer or dense+peer among dense ones, or "
+    "a\n"
+    "                    comma-separated list of all blocks; repeated: one row each\n"
+    "  --vocabulary N    train: tokens (default 256; 4096 with --preset)\n"
+    "  --threads N       of ours, PyTorch and the plain trainer (default: all cores)\n"
+    "  --repeat N        measurements; medians are reported, with the lowest and highest\n"
+    "  --vs-torch        also PyTorch's version of the same step, in turn with ours\n"
+    "  --python PATH     the same with this Python (default /usr/bin/python3; Debian's package is\n"
+    "                    python3-torch)\n"
+    "  --vs-plain        train: also plain C loops with OpenMP\n"
+    "  --json            one object\n"
+    "\n"
+    "No workspace is needed or touched.\n"
+    "\n"
+    "Examples:\n"
+    "  cambium bench peer --vs-torch\n"
+    "  cambium bench peer --experts 1M --routing both --growth --json\n"
+    "  cambium bench train --ff dense --ff peer --vs-torch\n"
+    "  cambium bench kernels\n"
+    "\n"
+    "See also: cambium help init\n";
+
+static const struct {
+    const char *name;
+    enum cam_status (*run)(struct cam_cli *cli);
+} parts[] = {
+    {"peer", cam_bench_peer},
+    {"train", cam_bench_train},
+    {"kernels", cam_bench_kernels},
+};
+
+static enum cam_status run(struct cam_cli *cli) {
+    const char *name = cli->argc > 1 ? cli->argv[1] : "";
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcmp(parts[i].name, name) == 0)
+            return parts[i].run(cli);
+    return cam_fail(CAM_ERR_USAGE,
+                    "bench needs peer, train or kernels as its first word; see: cambium help "
+                    "bench");
+}
+
+const struct cam_command cam_command_bench = {
+    "bench", "Measure how fast this machine trains, and how near that is to its limits.", help,
+    run};

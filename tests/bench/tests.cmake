@@ -1,0 +1,2 @@
+cam_test(bench measuring)
+cam_test(bench benchmarks)
