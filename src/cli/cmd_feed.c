@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "cli/feed_opml.h"
 #include "store/journal.h"
 #include "store/query.h"
 
@@ -11,10 +12,11 @@ static const char help[] =
     "usage: cambium feed add URL [--name NAME] [--every DURATION] [--format FORMAT]\n"
     "       cambium feed list [--json]\n"
     "       cambium feed remove URL\n"
+    "       cambium feed import-opml FILE [--every DURATION]\n"
     "\n"
     "  --name NAME       domain of entries that name none (default: what the feed calls itself)\n"
     "  --every DURATION  time between polls: 90s, 30m, 6h, 2d (default 1h)\n"
-    "  --format FORMAT   atom, ndjson or text (default: found by looking)\n"
+    "  --format FORMAT   atom, rss, jsonfeed, ndjson, html or text (default: found by looking)\n"
     "  --json            one object a line\n"
     "\n"
     "Adding a URL again changes its name and interval.  Private addresses are refused unless\n"
@@ -114,7 +116,10 @@ static enum cam_status run(struct cam_cli *cli) {
         return list(cli, &o);
     if (verb && strcmp(verb, "remove") == 0)
         return drop(cli);
-    return cam_fail(CAM_ERR_USAGE, "feed needs add, list or remove; see: cambium help feed");
+    if (verb && strcmp(verb, "import-opml") == 0)
+        return cam_cli_import_opml(cli, o.interval_s);
+    return cam_fail(CAM_ERR_USAGE,
+                    "feed needs add, list, remove or import-opml; see: cambium help feed");
 }
 
 const struct cam_command cam_command_feed = {"feed", "Say which document feeds are read.", help,

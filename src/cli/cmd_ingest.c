@@ -13,17 +13,22 @@
 #define REJECTED_SHOWN 20
 
 static const char help[] =
-    "usage: cambium ingest [-C DIR] FILE|- [--format FORMAT] [--dry-run] [--json]\n"
+    "usage: cambium ingest [-C DIR] FILE|FOLDER|- [--format FORMAT] [--dry-run] [--json]\n"
     "\n"
-    "  -                standard input\n"
-    "  --format FORMAT  atom, ndjson or text (default: found by name and content)\n"
+    "  FOLDER           every file in it and its folders, by name; no links, no dot files\n"
+    "  -                standard input; NDJSON is taken line by line as it comes\n"
+    "  --format FORMAT  atom, rss, jsonfeed, ndjson, html or text (default: found by name and\n"
+    "                   content)\n"
     "  --dry-run        read and clean only; needs no workspace, changes nothing\n"
     "  --json           the counts as one object; with --dry-run one object a document\n"
     "\n"
-    "NDJSON is one object a line with \"text\" (or \"html\") and any of id, url, title, "
-    "published,\n"
-    "updated, author, language, domain.  A broken line is reported with its number and the rest\n"
-    "goes on.  Documents are journalled, not trained on: that is for cambium run.\n"
+    "RSS 0.9x, 1.0 and 2.0, Atom 0.3 and 1.0, JSON Feed, NDJSON, plain text, and an HTML page as "
+    "one\n"
+    "document.  NDJSON is one object a line with \"text\" (or \"html\") and any of id, url, "
+    "title,\n"
+    "published, updated, author, language, domain.  A broken line is reported with its number and "
+    "the\n"
+    "rest goes on.  Documents are journalled, not trained on: that is for cambium run.\n"
     "\n"
     "Examples:\n"
     "  cambium ingest -C w articles.ndjson\n"
@@ -41,6 +46,7 @@ struct options {
 struct intake {
     const struct options *options;
     struct cam_document_sink inner;
+    struct cam_journal_writer *writer; /* NULL on a dry run */
     struct cam_buffer line;
     int64_t documents, rejected;
 };
@@ -70,9 +76,18 @@ static int take_rejected(void *context, const char *where, const char *why) {
     return in->options->dry_run ? CAM_OK : in->inner.rejected(in->inner.context, where, why);
 }
 
+/* The stream has nothing more just now: what it brought is shown, or journalled. */
+static enum cam_status idle(void *context) {
+    struct intake *in = context;
+    fflush(stdout);
+    return in->writer ? cam_journal_writer_finish(in->writer, NULL, NULL) : CAM_OK;
+}
+
 static enum cam_status read_all(struct intake *in) {
     struct cam_document_sink sink = {take_document, take_rejected, in};
-    enum cam_status status = cam_input_read(in->options->path, in->options->format, NULL, &sink);
+    const struct cam_input input = {
+        .path = in->options->path, .format = in->options->format, .idle = idle, .context = in};
+    enum cam_status status = cam_input_take(&input, &sink);
     if (in->rejected > REJECTED_SHOWN)
         cam_cli_say("%s: %lld more were rejected", in->options->path,
                     (long long)in->rejected - REJECTED_SHOWN);
@@ -124,6 +139,7 @@ static enum cam_status journal(struct cam_database *database, const struct optio
     CAM_TRY(
         cam_journal_writer_open(database, 0, cam_input_name(o->path, name, sizeof name), &writer));
     in.inner = cam_journal_writer_sink(writer);
+    in.writer = writer;
     enum cam_status read = read_all(&in);
     char message[1024];
     snprintf(message, sizeof message, "%s", cam_message());
@@ -153,7 +169,7 @@ static enum cam_status run(struct cam_cli *cli) {
         else
             return cam_cli_bad(cli);
     }
-    CAM_TRY(cam_cli_arguments(cli, 1, 1, "one FILE, or - for standard input"));
+    CAM_TRY(cam_cli_arguments(cli, 1, 1, "one FILE or FOLDER, or - for standard input"));
     o.path = cam_cli_argument(cli, 0);
     if (o.dry_run)
         return dry_run(&o);

@@ -17,8 +17,6 @@
 #include "feed/feed.h"
 #include "flow.h"
 
-#include <stdint.h>
-
 enum cam_field {
     CAM_FIELD_ID,
     CAM_FIELD_URL,
@@ -36,10 +34,12 @@ struct cam_draft {
     struct cam_buffer field[CAM_N_FIELDS]; /* empty = absent */
     struct cam_buffer text;
     struct cam_buffer html;
-    struct cam_buffer scratch;
+    struct cam_buffer scratch, meant;
     int has_text;
     int has_html;
     size_t n_replaced;
+    int was_repaired; /* bytes of the input were replaced before it was cut into fields: the U+FFFD
+                         in this document are counted */
 };
 
 void cam_draft_init(struct cam_draft *draft, const struct cam_feed_limits *limits);
@@ -47,8 +47,7 @@ void cam_draft_release(struct cam_draft *draft);
 void cam_draft_clear(struct cam_draft *draft);
 
 /* Id and url keep their characters (trimmed); title, author, language and domain become one clean
- * line; dates become RFC 3339 in UTC, and a date that is none is absent (a date is data only, it
- * never decides whether a document is read). */
+ * line; dates become RFC 3339 in UTC, and a date that is none is absent (see date.h). */
 CAM_MUST_USE enum cam_status cam_draft_set(struct cam_draft *draft, enum cam_field field,
                                            const char *bytes, size_t n_bytes);
 /* Plain text / markup of the document.  Where both are set, the text is the one trained on. */
@@ -66,9 +65,5 @@ CAM_MUST_USE enum cam_status cam_draft_deliver(struct cam_draft *draft, const ch
  * CAM_ERR_DATA; any other status is returned unchanged. */
 CAM_MUST_USE enum cam_status cam_draft_reject(enum cam_status status, const char *where,
                                               const struct cam_document_sink *sink);
-
-/* Reads any RFC 3339 time or a bare YYYY-MM-DD (midnight UTC), white space around it allowed.
- * Returns 0 and sets *UNIX_MS, or -1. */
-int cam_draft_parse_date(const char *bytes, size_t n_bytes, int64_t *unix_ms);
 
 #endif

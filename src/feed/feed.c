@@ -1,15 +1,21 @@
 #include "feed/feed.h"
 
 #include "base/log.h"
+#include "feed/encoding.h"
 #include "feed/feed_formats.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 const struct cam_feed_format *const cam_feed_formats[] = {
     &cam_feed_format_atom,
+    &cam_feed_format_rss,
+    &cam_feed_format_jsonfeed,
     &cam_feed_format_ndjson,
+    &cam_feed_format_html,
     &cam_feed_format_text,
     NULL,
 };
@@ -35,49 +41,145 @@ static void media_type(const char *content_type, char *out, size_t out_bytes) {
     out[n] = '\0';
 }
 
-static enum cam_status find_format(const char *bytes, size_t n_bytes, const char *content_type,
-                                   const struct cam_feed_format **format) {
-    char type[128];
+const struct cam_feed_format *cam_feed_sniff_format(const struct cam_feed_input *input) {
+    const struct cam_feed_format *found = NULL;
     enum cam_feed_sniff best = CAM_SNIFF_NO;
-    media_type(content_type, type, sizeof type);
+    char type[128];
+    media_type(input->content_type, type, sizeof type);
     for (size_t i = 0; cam_feed_formats[i]; i++) {
-        enum cam_feed_sniff sniff = cam_feed_formats[i]->sniff(bytes, n_bytes, type);
+        if (cam_feed_formats[i]->is_page && !input->accept_pages)
+            continue;
+        enum cam_feed_sniff sniff = cam_feed_formats[i]->sniff(input->bytes, input->n_bytes, type);
         if (sniff > best) {
             best = sniff;
-            *format = cam_feed_formats[i];
+            found = cam_feed_formats[i];
         }
     }
-    if (best != CAM_SNIFF_NO)
-        return CAM_OK;
-    if (n_bytes == 0)
+    return found;
+}
+
+enum cam_status cam_feed_find_format(const char *name, const struct cam_feed_format **format) {
+    char known[128] = "";
+    for (size_t i = 0; cam_feed_formats[i]; i++) {
+        if (strcmp(cam_feed_formats[i]->name, name) == 0) {
+            *format = cam_feed_formats[i];
+            return CAM_OK;
+        }
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                 cam_feed_formats[i]->name);
+    }
+    return cam_fail(CAM_ERR_CONFIG, "format \"%.32s\" is not known; formats: %s", name, known);
+}
+
+static enum cam_status no_reader(const struct cam_feed_input *input) {
+    char type[128], head[33] = "", shown[64];
+    if (input->n_bytes == 0)
         return cam_fail(CAM_ERR_DATA, "empty: 0 bytes hold no feed");
-    char head[33] = "", shown[64];
-    memcpy(head, bytes, n_bytes < 32 ? n_bytes : 32);
+    media_type(input->content_type, type, sizeof type);
+    if (cam_feed_format_html.sniff(input->bytes, input->n_bytes, type) != CAM_SNIFF_NO)
+        return cam_fail(CAM_ERR_DATA, "an HTML page, not a feed (to take the page itself as a "
+                                      "document: --format html)");
+    memcpy(head, input->bytes, input->n_bytes < 32 ? input->n_bytes : 32);
     return cam_fail(CAM_ERR_DATA,
-                    "no reader for content type \"%s\" beginning \"%s\"; Atom, NDJSON and plain "
-                    "text are read",
+                    "no reader for content type \"%s\" beginning \"%s\"; Atom, RSS, JSON Feed, "
+                    "NDJSON and plain text are read",
                     type, cam_neutral_text(head, shown, sizeof shown));
+}
+
+/* An input that is UTF-8 as far as it can be told, its format, and what it takes to get there. */
+struct prepared {
+    struct cam_feed_input input;
+    const struct cam_feed_format *format;
+    struct cam_buffer decoded;
+};
+
+static int is_wide(const struct cam_encoding *encoding) {
+    return encoding->unit > 1;
+}
+
+static enum cam_status decode(struct prepared *p, const struct cam_encoding *encoding) {
+    size_t n_replaced = 0;
+    CAM_TRY(cam_encoding_decode(p->input.bytes, p->input.n_bytes, encoding, &p->decoded,
+                                &p->input.bytes, &p->input.n_bytes, &n_replaced));
+    p->input.n_replaced = n_replaced;
+    return CAM_OK;
+}
+
+/* Formats are found by ASCII bytes: what has wider ones is decoded first, anything else only when a
+ * format wants it. */
+static enum cam_status prepare(struct prepared *p) {
+    struct cam_encoding encoding;
+    const struct cam_feed_input *input = &p->input;
+    CAM_TRY(cam_encoding_find(input->bytes, input->n_bytes, input->content_type, &encoding));
+    int wide = is_wide(&encoding);
+    if (wide)
+        CAM_TRY(decode(p, &encoding));
+    if (input->format && *input->format)
+        CAM_TRY(cam_feed_find_format(input->format, &p->format));
+    else if (!(p->format = cam_feed_sniff_format(input)))
+        return no_reader(input);
+    return !wide && p->format->decoded ? decode(p, &encoding) : CAM_OK;
+}
+
+enum cam_status cam_feed_read_input(const struct cam_feed_input *input,
+                                    const struct cam_feed_limits *limits,
+                                    const struct cam_document_sink *sink,
+                                    const char **format_name) {
+    struct prepared p = {.input = *input};
+    if (!p.input.bytes)
+        p.input.bytes = "";
+    cam_buffer_init(&p.decoded, 0);
+    enum cam_status status = prepare(&p);
+    if (format_name && p.format)
+        *format_name = p.format->name;
+    if (status == CAM_OK)
+        status = p.format->read(&p.input, limits, sink);
+    cam_buffer_release(&p.decoded);
+    return status;
 }
 
 enum cam_status cam_feed_read(const char *bytes, size_t n_bytes, const char *content_type,
                               const struct cam_feed_limits *limits,
                               const struct cam_document_sink *sink, const char **format_name) {
-    const struct cam_feed_format *format = NULL;
-    if (!bytes)
-        bytes = "";
-    CAM_TRY(find_format(bytes, n_bytes, content_type, &format));
-    if (format_name)
-        *format_name = format->name;
-    return format->read(bytes, n_bytes, limits, sink);
+    const struct cam_feed_input input = {
+        .bytes = bytes, .n_bytes = n_bytes, .content_type = content_type};
+    return cam_feed_read_input(&input, limits, sink, format_name);
 }
 
 enum cam_status cam_feed_title(const char *bytes, size_t n_bytes, const char *content_type,
                                const struct cam_feed_limits *limits, struct cam_buffer *title) {
-    const struct cam_feed_format *format = NULL;
-    if (!bytes)
-        bytes = "";
-    CAM_TRY(find_format(bytes, n_bytes, content_type, &format));
-    return format->title ? format->title(bytes, n_bytes, limits, title) : CAM_OK;
+    struct prepared p = {
+        .input = {.bytes = bytes ? bytes : "", .n_bytes = n_bytes, .content_type = content_type}};
+    cam_buffer_init(&p.decoded, 0);
+    enum cam_status status = prepare(&p);
+    if (status == CAM_OK && p.format->title)
+        status = p.format->title(&p.input, limits, title);
+    cam_buffer_release(&p.decoded);
+    return status;
+}
+
+static int older_first(const void *a, const void *b) {
+    const struct cam_feed_rank *x = a, *y = b;
+    if (x->date_ms != y->date_ms)
+        return x->date_ms < y->date_ms ? -1 : 1;
+    return x->i_entry > y->i_entry ? -1 : x->i_entry < y->i_entry;
+}
+
+void cam_feed_order(struct cam_feed_rank *ranks, size_t n_ranks) {
+    int64_t date_ms = 0;
+    for (size_t i = 0; i < n_ranks; i++)
+        if (ranks[i].has_date) {
+            date_ms = ranks[i].date_ms;
+            break;
+        }
+    for (size_t i = 0; i < n_ranks; i++) {
+        if (ranks[i].has_date)
+            date_ms = ranks[i].date_ms;
+        ranks[i].date_ms = date_ms;
+    }
+    if (n_ranks)
+        qsort(ranks, n_ranks, sizeof *ranks, older_first);
 }
 
 const char *cam_feed_type_of_name(const char *file_name) {
@@ -87,7 +189,13 @@ const char *cam_feed_type_of_name(const char *file_name) {
         {".ndjson", "application/x-ndjson"},
         {".jsonl", "application/x-ndjson"},
         {".atom", "application/atom+xml"},
+        {".rss", "application/rss+xml"},
+        {".rdf", "application/rdf+xml"},
         {".xml", "application/xml"},
+        {".json", "application/json"},
+        {".html", "text/html"},
+        {".htm", "text/html"},
+        {".xhtml", "application/xhtml+xml"},
         {".txt", "text/plain"},
         {".text", "text/plain"},
         {".md", "text/markdown"},

@@ -5,7 +5,10 @@
 #include "feed/feed.h"
 
 extern const struct cam_feed_format cam_feed_format_atom;
+extern const struct cam_feed_format cam_feed_format_html;
+extern const struct cam_feed_format cam_feed_format_jsonfeed;
 extern const struct cam_feed_format cam_feed_format_ndjson;
+extern const struct cam_feed_format cam_feed_format_rss;
 extern const struct cam_feed_format cam_feed_format_text;
 
 /* All of them; ends with NULL. */

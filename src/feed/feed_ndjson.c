@@ -1,5 +1,5 @@
 /* jansson does the parsing: it refuses duplicate keys (by flag), deep nesting, integers past 64
- * bits, bad UTF-8 and \u0000, which others accept in silence (FAULTS F11). */
+ * bits, bad UTF-8 and \u0000, which others accept in silence. */
 #include "feed/feed_ndjson.h"
 
 #include "feed/draft.h"
@@ -195,10 +195,12 @@ enum cam_status cam_ndjson_reader_finish(struct cam_ndjson_reader *r) {
     return status;
 }
 
-static enum cam_status read_ndjson(const char *bytes, size_t n_bytes,
+static enum cam_status read_ndjson(const struct cam_feed_input *input,
                                    const struct cam_feed_limits *limits,
                                    const struct cam_document_sink *sink) {
     struct cam_ndjson_reader *reader = NULL;
+    const char *bytes = input->bytes;
+    size_t n_bytes = input->n_bytes;
     CAM_TRY(cam_ndjson_reader_new(limits, sink, &reader));
     /* The unfinished last line is read in place too, so nothing is ever copied here. */
     size_t n_whole = n_bytes;
@@ -209,6 +211,21 @@ static enum cam_status read_ndjson(const char *bytes, size_t n_bytes,
         status = read_line(reader, bytes + n_whole, n_bytes - n_whole);
     cam_ndjson_reader_free(reader);
     return status;
+}
+
+int cam_ndjson_is_first_line(const char *bytes, size_t n_bytes) {
+    size_t at = n_bytes >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    while (at < n_bytes && bytes[at] && strchr(" \t\r\n", bytes[at]))
+        at++;
+    const char *end =
+        at < n_bytes && bytes[at] == '{' ? memchr(bytes + at, '\n', n_bytes - at) : NULL;
+    if (!end)
+        return 0;
+    json_t *object = json_loadb(bytes + at, (size_t)(end - bytes) - at, 0, NULL);
+    const char *version = json_string_value(json_object_get(object, "version"));
+    int is_line = json_is_object(object) && !(version && strstr(version, "jsonfeed.org/version"));
+    json_decref(object);
+    return is_line;
 }
 
 static enum cam_feed_sniff sniff(const char *bytes, size_t n_bytes, const char *content_type) {

@@ -30,4 +30,8 @@ CAM_MUST_USE enum cam_status cam_ndjson_reader_push(struct cam_ndjson_reader *re
 CAM_MUST_USE enum cam_status cam_ndjson_reader_finish(struct cam_ndjson_reader *reader);
 void cam_ndjson_reader_free(struct cam_ndjson_reader *reader);
 
+/* Whether the bytes begin with a whole line that is a JSON object by itself: then they are NDJSON,
+ * whatever follows, unless that one object is a JSON Feed. */
+int cam_ndjson_is_first_line(const char *bytes, size_t n_bytes);
+
 #endif

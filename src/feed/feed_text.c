@@ -5,12 +5,13 @@
 
 #include <string.h>
 
-static enum cam_status read_text(const char *bytes, size_t n_bytes,
+static enum cam_status read_text(const struct cam_feed_input *input,
                                  const struct cam_feed_limits *limits,
                                  const struct cam_document_sink *sink) {
     struct cam_draft draft;
     cam_draft_init(&draft, limits);
-    enum cam_status status = cam_draft_set_text(&draft, bytes, n_bytes);
+    draft.was_repaired = input->n_replaced > 0;
+    enum cam_status status = cam_draft_set_text(&draft, input->bytes, input->n_bytes);
     status = status == CAM_OK ? cam_draft_deliver(&draft, "text", sink)
                               : cam_draft_reject(status, "text", sink);
     cam_draft_release(&draft);
@@ -34,4 +35,5 @@ const struct cam_feed_format cam_feed_format_text = {
     .name = "text",
     .sniff = sniff,
     .read = read_text,
+    .decoded = 1,
 };

@@ -2,16 +2,23 @@
  * arrives, so empty elements leave no trace and nothing has to be taken back. */
 #include "feed/html.h"
 
+#include "feed/html_blocks.h"
+
+#include <ctype.h>
 #include <libxml/HTMLparser.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define PIECE_BYTES       32768 /* libxml2 copies what is pushed; small pieces keep its buffer small */
 #define MAX_INDENT_LEVELS 8
+#define MAX_LISTS         64
+#define FORM_OF_PAGE      3 /* a form at this depth holds the page, as some systems have it */
 
 enum kind {
+    KIND_ANCHOR,
     KIND_BREAK,
     KIND_CELL,
     KIND_DROP,
@@ -19,45 +26,91 @@ enum kind {
     KIND_ITEM,
     KIND_LINE,
     KIND_LIST,
+    KIND_NUMBERED,
     KIND_PARAGRAPH,
     KIND_PRE,
     KIND_ROW,
     KIND_RULE
 };
 
+enum { FLAG_AROUND = 1, FLAG_HEADER = 2, FLAG_FORM = 4, FLAG_MAIN = 8, FLAG_HEADING = 16 };
+
 /* Sorted by name; everything else is inline. */
 static const struct tag {
     const char *name;
     enum kind kind;
+    unsigned flags;
 } tags[] = {
-    {"address", KIND_LINE},    {"article", KIND_PARAGRAPH},
-    {"aside", KIND_PARAGRAPH}, {"blockquote", KIND_PARAGRAPH},
-    {"body", KIND_LINE},       {"br", KIND_BREAK},
-    {"caption", KIND_LINE},    {"center", KIND_LINE},
-    {"dd", KIND_LINE},         {"details", KIND_LINE},
-    {"div", KIND_LINE},        {"dl", KIND_PARAGRAPH},
-    {"dt", KIND_LINE},         {"fieldset", KIND_LINE},
-    {"figcaption", KIND_LINE}, {"figure", KIND_PARAGRAPH},
-    {"footer", KIND_LINE},     {"form", KIND_LINE},
-    {"h1", KIND_PARAGRAPH},    {"h2", KIND_PARAGRAPH},
-    {"h3", KIND_PARAGRAPH},    {"h4", KIND_PARAGRAPH},
-    {"h5", KIND_PARAGRAPH},    {"h6", KIND_PARAGRAPH},
-    {"head", KIND_DROP_LINE},  {"header", KIND_LINE},
-    {"hr", KIND_RULE},         {"html", KIND_LINE},
-    {"iframe", KIND_DROP},     {"legend", KIND_LINE},
-    {"li", KIND_ITEM},         {"main", KIND_LINE},
-    {"menu", KIND_LIST},       {"nav", KIND_DROP_LINE},
-    {"noscript", KIND_DROP},   {"object", KIND_DROP},
-    {"ol", KIND_LIST},         {"option", KIND_LINE},
-    {"p", KIND_PARAGRAPH},     {"pre", KIND_PRE},
-    {"script", KIND_DROP},     {"section", KIND_PARAGRAPH},
-    {"select", KIND_DROP},     {"style", KIND_DROP},
-    {"summary", KIND_LINE},    {"svg", KIND_DROP},
-    {"table", KIND_PARAGRAPH}, {"tbody", KIND_LINE},
-    {"td", KIND_CELL},         {"template", KIND_DROP},
-    {"tfoot", KIND_LINE},      {"th", KIND_CELL},
-    {"thead", KIND_LINE},      {"title", KIND_DROP},
-    {"tr", KIND_ROW},          {"ul", KIND_LIST},
+    {"a", KIND_ANCHOR, 0},
+    {"address", KIND_LINE, 0},
+    {"article", KIND_PARAGRAPH, FLAG_MAIN},
+    {"aside", KIND_PARAGRAPH, FLAG_AROUND},
+    {"audio", KIND_DROP, 0},
+    {"blockquote", KIND_PARAGRAPH, 0},
+    {"body", KIND_LINE, 0},
+    {"br", KIND_BREAK, 0},
+    {"button", KIND_DROP, 0},
+    {"canvas", KIND_DROP, 0},
+    {"caption", KIND_LINE, 0},
+    {"center", KIND_LINE, 0},
+    {"dd", KIND_LINE, 0},
+    {"details", KIND_LINE, 0},
+    {"dialog", KIND_LINE, FLAG_AROUND},
+    {"div", KIND_LINE, 0},
+    {"dl", KIND_PARAGRAPH, 0},
+    {"dt", KIND_LINE, 0},
+    {"fieldset", KIND_LINE, 0},
+    {"figcaption", KIND_LINE, 0},
+    {"figure", KIND_PARAGRAPH, 0},
+    {"footer", KIND_LINE, FLAG_AROUND},
+    {"form", KIND_LINE, FLAG_FORM},
+    {"h1", KIND_PARAGRAPH, FLAG_HEADING},
+    {"h2", KIND_PARAGRAPH, FLAG_HEADING},
+    {"h3", KIND_PARAGRAPH, FLAG_HEADING},
+    {"h4", KIND_PARAGRAPH, FLAG_HEADING},
+    {"h5", KIND_PARAGRAPH, FLAG_HEADING},
+    {"h6", KIND_PARAGRAPH, FLAG_HEADING},
+    {"head", KIND_DROP_LINE, 0},
+    {"header", KIND_LINE, FLAG_HEADER},
+    {"hr", KIND_RULE, 0},
+    {"html", KIND_LINE, 0},
+    {"iframe", KIND_DROP, 0},
+    {"legend", KIND_LINE, 0},
+    {"li", KIND_ITEM, 0},
+    {"listing", KIND_PRE, 0},
+    {"main", KIND_LINE, FLAG_MAIN},
+    {"menu", KIND_LIST, 0},
+    {"nav", KIND_DROP_LINE, 0},
+    {"noscript", KIND_DROP, 0},
+    {"object", KIND_DROP, 0},
+    {"ol", KIND_NUMBERED, 0},
+    {"option", KIND_LINE, 0},
+    {"p", KIND_PARAGRAPH, 0},
+    {"pre", KIND_PRE, 0},
+    {"rp", KIND_DROP, 0},
+    {"script", KIND_DROP, 0},
+    {"section", KIND_PARAGRAPH, 0},
+    {"select", KIND_DROP, 0},
+    {"style", KIND_DROP, 0},
+    {"summary", KIND_LINE, 0},
+    {"svg", KIND_DROP, 0},
+    {"table", KIND_PARAGRAPH, 0},
+    {"tbody", KIND_LINE, 0},
+    {"td", KIND_CELL, 0},
+    {"template", KIND_DROP, 0},
+    {"textarea", KIND_DROP, 0},
+    {"tfoot", KIND_LINE, 0},
+    {"th", KIND_CELL, 0},
+    {"thead", KIND_LINE, 0},
+    {"title", KIND_DROP, 0},
+    {"tr", KIND_ROW, 0},
+    {"ul", KIND_LIST, 0},
+    {"video", KIND_DROP, 0},
+    {"xmp", KIND_PRE, 0},
+};
+
+struct list {
+    int is_numbered, n_items;
 };
 
 struct page {
@@ -65,13 +118,17 @@ struct page {
     size_t start; /* where our output begins in OUT */
     xmlParserCtxtPtr parser;
     enum cam_status status;
+    int is_page; /* drop what is around the content */
+    struct cam_html_blocks *blocks;
     int n_open;     /* open elements */
-    int n_dropping; /* open elements of KIND_DROP */
-    int n_pre, n_lists;
+    int drop_depth; /* of the outermost element that is dropped, or 0 */
+    int n_pre, n_lists, n_anchors, n_main, n_headings;
+    struct list list[MAX_LISTS];
     int n_breaks; /* pending: newlines wanted before the next text, 0 to 2 */
     int n_tabs;   /* pending: cell borders */
     int n_cells;  /* cells begun in this row */
     int row_has_text;
+    int block;      /* pending: a block begins with the next text */
     int fresh;      /* a cell or item has begun and has no text yet */
     int item;       /* pending: "- " */
     int space;      /* pending: one space */
@@ -99,9 +156,57 @@ static void put(struct page *page, const char *bytes, size_t n_bytes) {
         stop(page, status);
 }
 
+/* ---- blocks ---- */
+
+static void begin_block(struct page *page) {
+    struct cam_html_blocks *blocks = page->blocks;
+    page->block = 0;
+    if (!blocks || page->status != CAM_OK)
+        return;
+    if (blocks->n_blocks == blocks->capacity) {
+        size_t capacity = blocks->capacity ? 2 * blocks->capacity : 64;
+        struct cam_html_block *block = realloc(blocks->block, capacity * sizeof *block);
+        if (!block) {
+            stop(page, cam_fail(CAM_ERR_OS, "out of memory for %zu blocks of a page", capacity));
+            return;
+        }
+        blocks->block = block;
+        blocks->capacity = capacity;
+    }
+    blocks->block[blocks->n_blocks++] = (struct cam_html_block){
+        .start = page->out->size,
+        .end = page->out->size,
+        .is_heading = page->n_headings > 0,
+        .is_pre = page->n_pre > 0,
+        .in_main = page->n_main > 0,
+    };
+}
+
+/* Words of a run without white space; scripts that have none count two characters a word. */
+static unsigned count_words(const char *s, size_t n) {
+    unsigned n_wide = 0;
+    for (size_t i = 0; i < n; i++) /* U+3000 to U+D7FF: kana, ideographs, hangul */
+        n_wide += (unsigned char)s[i] >= 0xE3 && (unsigned char)s[i] <= 0xED;
+    return n_wide > 2 ? (n_wide + 1) / 2 : 1;
+}
+
+/* The N bytes at S were put into the current block. */
+static void note_words(struct page *page, const char *s, size_t n) {
+    if (!page->blocks || !page->blocks->n_blocks)
+        return;
+    struct cam_html_block *block = &page->blocks->block[page->blocks->n_blocks - 1];
+    unsigned n_words = count_words(s, n);
+    block->end = page->out->size;
+    block->n_words += n_words;
+    if (page->n_anchors > 0)
+        block->n_link_words += n_words;
+}
+
+/* ---- what is pending ---- */
+
 /* Asks for N newlines before the next text.  A cell or item that has no text yet swallows the
  * request: <li><p>x</p> is "- x". */
-static void want_break(struct page *page, int n) {
+static void want_line(struct page *page, int n) {
     if (page->fresh)
         return;
     if (page->n_breaks < n)
@@ -109,8 +214,25 @@ static void want_break(struct page *page, int n) {
     page->space = 0;
 }
 
+static void want_break(struct page *page, int n) {
+    page->block = 1;
+    want_line(page, n);
+}
+
 static int at_line_start(const struct page *page) {
     return page->out->size == page->start || page->out->data[page->out->size - 1] == '\n';
+}
+
+static void put_item_mark(struct page *page) {
+    char mark[24];
+    struct list *list =
+        page->n_lists > 0 && page->n_lists <= MAX_LISTS ? &page->list[page->n_lists - 1] : NULL;
+    for (int i = 1; i < page->n_lists && i < MAX_INDENT_LEVELS; i++)
+        put(page, "  ", 2);
+    if (list && list->is_numbered)
+        snprintf(mark, sizeof mark, "%d. ", ++list->n_items);
+    put(page, list && list->is_numbered ? mark : "- ",
+        list && list->is_numbered ? strlen(mark) : 2);
 }
 
 /* Text is about to be written: what is pending goes before it. */
@@ -123,15 +245,14 @@ static void flush(struct page *page) {
     if (out->size > page->start)
         for (int i = n_there; i < page->n_breaks; i++)
             put(page, "\n", 1);
+    if ((page->block || out->size == page->start) && at_line_start(page))
+        begin_block(page);
     for (int i = 0; i < page->n_tabs; i++)
         put(page, "\t", 1);
-    if (page->item) {
-        for (int i = 1; i < page->n_lists && i < MAX_INDENT_LEVELS; i++)
-            put(page, "  ", 2);
-        put(page, "- ", 2);
-    } else if (page->space && !page->n_tabs && !at_line_start(page)) {
+    if (page->item)
+        put_item_mark(page);
+    else if (page->space && !page->n_tabs && !at_line_start(page))
         put(page, " ", 1);
-    }
     page->n_breaks = page->n_tabs = page->item = page->fresh = page->space = 0;
     page->row_has_text = 1;
 }
@@ -156,6 +277,7 @@ static void start_item(struct page *page) {
 static void end_line(struct page *page) {
     page->n_tabs = page->n_cells = page->item = page->fresh = page->space = 0;
     page->n_breaks = 1;
+    page->block = 1;
 }
 
 static void start_row(struct page *page) {
@@ -164,31 +286,80 @@ static void start_row(struct page *page) {
     page->n_cells = page->row_has_text = 0;
 }
 
-static void on_start(void *context, const xmlChar *name, const xmlChar **attributes) {
-    struct page *page = context;
-    (void)attributes;
-    if (++page->n_open > CAM_HTML_MAX_DEPTH) {
-        if (page->status == CAM_OK)
-            stop(page,
-                 cam_fail(CAM_ERR_DATA, "HTML elements nested deeper than %d", CAM_HTML_MAX_DEPTH));
-        return;
-    }
-    const struct tag *tag = find_tag(name);
-    if (!tag || (page->n_dropping && tag->kind != KIND_DROP && tag->kind != KIND_DROP_LINE))
-        return;
+static void start_list(struct page *page, int is_numbered) {
+    want_break(page, page->n_lists ? 1 : 2);
+    if (page->n_lists < MAX_LISTS)
+        page->list[page->n_lists] = (struct list){is_numbered, 0};
+    page->n_lists++;
+}
+
+/* ---- what is dropped ---- */
+
+static const char *attribute(const xmlChar **attributes, const char *name) {
+    for (; attributes && attributes[0]; attributes += 2)
+        if (strcmp((const char *)attributes[0], name) == 0)
+            return attributes[1] ? (const char *)attributes[1] : "";
+    return NULL;
+}
+
+/* "display:none" or "visibility:hidden" among the style's declarations, spaces or not. */
+static int hides(const char *style) {
+    char packed[512];
+    size_t n = 0;
+    for (; *style && n + 1 < sizeof packed; style++)
+        if (!isspace((unsigned char)*style))
+            packed[n++] = (char)tolower((unsigned char)*style);
+    packed[n] = '\0';
+    return strstr(packed, "display:none") || strstr(packed, "visibility:hidden");
+}
+
+static int is_hidden(const xmlChar **attributes) {
+    if (!attributes)
+        return 0;
+    const char *aria = attribute(attributes, "aria-hidden"),
+               *style = attribute(attributes, "style");
+    return attribute(attributes, "hidden") || (aria && strcasecmp(aria, "true") == 0) ||
+           (style && hides(style));
+}
+
+/* Whether the element is around the content of a page rather than in it. */
+static int is_around(const struct page *page, const struct tag *tag, const xmlChar **attributes) {
+    static const char *const roles[] = {"navigation", "banner",      "contentinfo",   "search",
+                                        "dialog",     "alertdialog", "complementary", "menu",
+                                        "menubar",    "toolbar"};
+    unsigned flags = tag ? tag->flags : 0;
+    const char *role = attribute(attributes, "role");
+    if (flags & FLAG_AROUND || (flags & FLAG_HEADER && !page->n_main) ||
+        (flags & FLAG_FORM && page->n_open > FORM_OF_PAGE))
+        return 1;
+    for (size_t i = 0; role && i < sizeof roles / sizeof *roles; i++)
+        if (strcasecmp(role, roles[i]) == 0)
+            return 1;
+    return 0;
+}
+
+static int is_dropped(const struct page *page, const struct tag *tag, const xmlChar **attributes) {
+    if (tag && (tag->kind == KIND_DROP || tag->kind == KIND_DROP_LINE))
+        return 1;
+    if (page->n_open <= 2) /* <html> and <body> hide themselves until a script shows them */
+        return 0;
+    return is_hidden(attributes) || (page->is_page && is_around(page, tag, attributes));
+}
+
+/* ---- the parser's events ---- */
+
+static void start_tag(struct page *page, const struct tag *tag) {
+    page->n_main += (tag->flags & FLAG_MAIN) != 0;
+    page->n_headings += (tag->flags & FLAG_HEADING) != 0;
     switch (tag->kind) {
-    case KIND_DROP_LINE:
-        want_break(page, 1);
-        page->n_dropping++;
-        break;
-    case KIND_DROP:
-        page->n_dropping++;
+    case KIND_ANCHOR:
+        page->n_anchors++;
         break;
     case KIND_BREAK:
         if (page->n_pre)
             put(page, "\n", 1);
         else
-            want_break(page, page->n_breaks ? 2 : 1);
+            want_line(page, page->n_breaks ? 2 : 1);
         break;
     case KIND_CELL:
         start_cell(page);
@@ -200,7 +371,8 @@ static void on_start(void *context, const xmlChar *name, const xmlChar **attribu
         start_item(page);
         break;
     case KIND_LIST:
-        want_break(page, page->n_lists++ ? 1 : 2);
+    case KIND_NUMBERED:
+        start_list(page, tag->kind == KIND_NUMBERED);
         break;
     case KIND_PRE:
         want_break(page, 2);
@@ -210,25 +382,41 @@ static void on_start(void *context, const xmlChar *name, const xmlChar **attribu
     case KIND_LINE:
         want_break(page, 1);
         break;
-    case KIND_PARAGRAPH:
-    case KIND_RULE:
+    default:
         want_break(page, 2);
         break;
     }
 }
 
-static void on_end(void *context, const xmlChar *name) {
+static void on_start(void *context, const xmlChar *name, const xmlChar **attributes) {
     struct page *page = context;
-    page->n_open--;
-    const struct tag *tag = find_tag(name);
-    if (!tag || (page->n_dropping && tag->kind != KIND_DROP && tag->kind != KIND_DROP_LINE))
+    if (++page->n_open > CAM_HTML_MAX_DEPTH) {
+        if (page->status == CAM_OK)
+            stop(page,
+                 cam_fail(CAM_ERR_DATA, "HTML elements nested deeper than %d", CAM_HTML_MAX_DEPTH));
         return;
+    }
+    if (page->drop_depth)
+        return;
+    const struct tag *tag = find_tag(name);
+    if (is_dropped(page, tag, attributes)) {
+        page->drop_depth = page->n_open;
+        if (tag && tag->kind != KIND_DROP && tag->kind != KIND_ANCHOR)
+            want_break(page, 1);
+    } else if (tag) {
+        start_tag(page, tag);
+    }
+}
+
+static void end_tag(struct page *page, const struct tag *tag) {
+    page->n_main -= (tag->flags & FLAG_MAIN) != 0 && page->n_main > 0;
+    page->n_headings -= (tag->flags & FLAG_HEADING) != 0 && page->n_headings > 0;
     switch (tag->kind) {
-    case KIND_DROP_LINE:
-    case KIND_DROP:
-        page->n_dropping -= page->n_dropping > 0;
+    case KIND_ANCHOR:
+        page->n_anchors -= page->n_anchors > 0;
         break;
     case KIND_LIST:
+    case KIND_NUMBERED:
         page->item = page->fresh = 0;
         page->n_lists -= page->n_lists > 0;
         want_break(page, page->n_lists ? 1 : 2);
@@ -247,10 +435,25 @@ static void on_end(void *context, const xmlChar *name) {
     case KIND_PARAGRAPH:
         want_break(page, 2);
         break;
-    case KIND_BREAK:
-    case KIND_CELL:
-    case KIND_RULE:
+    default:
         break;
+    }
+}
+
+static void on_end(void *context, const xmlChar *name) {
+    struct page *page = context;
+    const struct tag *tag = find_tag(name);
+    int depth = page->n_open;
+    page->n_open -= depth > 0;
+    if (page->drop_depth && depth > page->drop_depth)
+        return;
+    if (!page->drop_depth) {
+        if (tag)
+            end_tag(page, tag);
+    } else {
+        page->drop_depth = 0;
+        if (tag && tag->kind != KIND_DROP && tag->kind != KIND_ANCHOR)
+            want_break(page, 1);
     }
 }
 
@@ -262,6 +465,7 @@ static void pre_text(struct page *page, const char *s, size_t n) {
         return;
     flush(page);
     put(page, s, n);
+    note_words(page, s, n);
 }
 
 static int is_space(char c) {
@@ -272,7 +476,7 @@ static void on_text(void *context, const xmlChar *text, int n_text) {
     struct page *page = context;
     const char *s = (const char *)text;
     size_t n = (size_t)n_text;
-    if (page->n_dropping || page->status != CAM_OK)
+    if (page->drop_depth || page->status != CAM_OK)
         return;
     if (page->n_pre) {
         pre_text(page, s, n);
@@ -289,6 +493,7 @@ static void on_text(void *context, const xmlChar *text, int n_text) {
             at++;
         flush(page);
         put(page, s + from, at - from);
+        note_words(page, s + from, at - from);
     }
 }
 
@@ -332,9 +537,10 @@ static void push(struct page *page, const char *html, size_t n_bytes) {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-enum cam_status cam_html_to_text(const char *html, size_t n_bytes, struct cam_buffer *text) {
+static enum cam_status set_text(const char *html, size_t n_bytes, int is_page,
+                                struct cam_buffer *text, struct cam_html_blocks *blocks) {
     pthread_once(&once, xmlInitParser);
-    struct page page = {.out = text, .start = text->size};
+    struct page page = {.out = text, .start = text->size, .is_page = is_page, .blocks = blocks};
     htmlSAXHandler sax = {.startElement = on_start,
                           .endElement = on_end,
                           .characters = on_text,
@@ -359,4 +565,19 @@ enum cam_status cam_html_to_text(const char *html, size_t n_bytes, struct cam_bu
         text->data[page.start] = '\0';
     }
     return page.status;
+}
+
+enum cam_status cam_html_to_text(const char *html, size_t n_bytes, struct cam_buffer *text) {
+    return set_text(html, n_bytes, 0, text, NULL);
+}
+
+enum cam_status cam_html_set(const char *html, size_t n_bytes, struct cam_buffer *text,
+                             struct cam_html_blocks *blocks) {
+    return set_text(html, n_bytes, 1, text, blocks);
+}
+
+enum cam_status cam_html_page_to_text(const char *html, size_t n_bytes, struct cam_buffer *text) {
+    size_t before = text->size;
+    CAM_TRY(set_text(html, n_bytes, 1, text, NULL));
+    return text->size > before ? CAM_OK : set_text(html, n_bytes, 0, text, NULL);
 }

@@ -44,17 +44,7 @@ int64_t cam_fetcher_backoff_ms(int64_t n_failures, uint32_t jitter, long retry_a
 }
 
 enum cam_status cam_fetcher_format(const char *name, const struct cam_feed_format **format) {
-    char known[128] = "";
-    for (size_t i = 0; cam_feed_formats[i]; i++) {
-        if (strcmp(cam_feed_formats[i]->name, name) == 0) {
-            *format = cam_feed_formats[i];
-            return CAM_OK;
-        }
-        size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
-                 cam_feed_formats[i]->name);
-    }
-    return cam_fail(CAM_ERR_CONFIG, "format \"%.32s\" is not known; formats: %s", name, known);
+    return cam_feed_find_format(name, format);
 }
 
 enum cam_status cam_fetcher_read(const char *bytes, size_t n_bytes, const char *format,
@@ -63,11 +53,9 @@ enum cam_status cam_fetcher_read(const char *bytes, size_t n_bytes, const char *
     /* Nothing at all is a feed without documents, unless it says it is XML, which needs a root. */
     if (n_bytes == 0 && !(content_type && strstr(content_type, "xml")))
         return CAM_OK;
-    if (!format || !*format)
-        return cam_feed_read(bytes, n_bytes, content_type, limits, sink, NULL);
-    const struct cam_feed_format *named;
-    CAM_TRY(cam_fetcher_format(format, &named));
-    return named->read(bytes ? bytes : "", n_bytes, limits, sink);
+    const struct cam_feed_input input = {
+        .bytes = bytes, .n_bytes = n_bytes, .content_type = content_type, .format = format};
+    return cam_feed_read_input(&input, limits, sink, NULL);
 }
 
 /* ---- one poll ---- */

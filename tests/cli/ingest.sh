@@ -62,13 +62,66 @@ has "journalled   0 documents"
 expect 65 cambium ingest -C w --format atom plain.txt
 says "plain.txt"
 expect 78 cambium ingest -C w --format word plain.txt
-says "formats: atom, ndjson, text"
+says "formats: atom, rss, jsonfeed, ndjson, html, text"
 expect 66 cambium ingest -C w missing.ndjson
-expect 66 cambium ingest -C w .
 printf 'no\nno\n' >allbad.ndjson
 expect 65 cambium ingest -C w allbad.ndjson
 says "no document could be read, 2 were rejected"
 check_sum w
+
+# Every format by its look, a folder in the order of its names, links and dot files passed over.
+mkdir -p folder/b/deep outside
+cp "$SOURCE_DIR/tests/data/feed/article.html" "$SOURCE_DIR/tests/data/feed/small.json" folder
+cp "$SOURCE_DIR/tests/data/feed/modules.rss" folder/b/2.xml
+printf 'A text in a folder within a folder.\n' >folder/b/deep/1.txt
+printf 'Not in the folder, only linked to.\n' >outside/secret.txt
+printf 'A dot file is none of our business.\n' >folder/.hidden.txt
+printf '\0\1\2' >folder/b/binary
+ln -s ../outside/secret.txt folder/link.txt
+ln -s ../outside folder/linked
+ln -s . folder/loop
+expect 0 cambium ingest --dry-run --json folder
+says "folder/b/binary"
+says "7 documents, 1 rejected"
+[ "$(sed -n 1p out >l; field .title l)" = "How a tree grows" ] || fail "folder: article.html is first"
+[ "$(sed -n 2p out >l; field .title l)" = "From Dublin" ] || fail "folder: then b/2.xml, oldest first"
+[ "$(sed -n 5p out >l; field .text l)" = "A text in a folder within a folder." ] || fail "folder: depth"
+[ "$(sed -n 7p out >l; field .url l)" = "http://example.org/2" ] || fail "folder: small.json is last"
+expect 0 cambium ingest -C w folder --json
+[ "$(field .journalled)" -gt 3 ] || fail "a folder is journalled"
+check_sum w
+
+# What came before the broken place of a feed is kept, and the place is named.
+printf '<rss><item><description>A first entry that is whole and long enough.</description></item>\n<item><title>x</item></rss>' >broken.rss
+expect 65 cambium ingest -C w broken.rss
+says "broken.rss: XML feed: line 2"
+[ "$(sql w "SELECT count(*) FROM v1_documents WHERE source = 'broken'")" = 1 ] || fail "kept entry"
+
+# A stream that never ends: documents are handed on as their lines come.
+mkfifo stream
+"$CAMBIUM" ingest --dry-run --json - <stream >streamed 2>err &
+CHILDREN+=($!)
+exec 8>stream
+printf '{"text":"one line of a stream"}\n{"text":"half a' >&8
+for _ in $(seq 100); do [ -s streamed ] && break; sleep 0.1; done
+[ "$(field .text streamed)" = "one line of a stream" ] || fail "the first line of a stream"
+printf ' line"}\n' >&8
+exec 8>&-
+wait $! || fail "the end of a stream"
+[ "$(wc -l <streamed)" = 2 ] || fail "the second line of a stream"
+mkfifo live
+"$CAMBIUM" ingest -C w - <live >out 2>err &
+CHILDREN+=($!)
+exec 8>live
+printf '{"text":"journalled while the stream goes on"}\n' >&8
+for _ in $(seq 100); do
+    [ "$(sql w "SELECT count(*) FROM v1_documents WHERE source = 'stdin' AND bytes = 35")" = 1 ] && break
+    sleep 0.1
+done
+[ "$(sql w "SELECT count(*) FROM v1_documents WHERE source = 'stdin' AND bytes = 35")" = 1 ] ||
+    fail "a stream is journalled as it comes"
+exec 8>&-
+wait $! || fail "the end of a live stream"
 
 # A reader that closes the pipe early is no error.
 for _ in $(seq 200); do cat mixed.ndjson; done >long.ndjson

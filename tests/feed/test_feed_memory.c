@@ -84,6 +84,14 @@ Test(feed_memory, C08_atom_with_a_rejected_entry) {
     sweep_sample("basic.atom", 0, 9); /* every date is over the limit */
 }
 
+Test(feed_memory, C08_rss) {
+    sweep_sample("modules.rss", 3, 8192);
+}
+
+Test(feed_memory, C08_jsonfeed) {
+    sweep_sample("small.json", 2, 8192);
+}
+
 Test(feed_memory, C08_ndjson) {
     sweep_sample("mixed.ndjson", 3, 8192);
 }

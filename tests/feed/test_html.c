@@ -42,8 +42,9 @@ Test(html, white_space_is_one_space) {
 
 Test(html, lists) {
     check("<ul><li>one</li><li><p>two</p></li><li>three<ol><li>in</li></ol></li></ul>after",
-          "- one\n- two\n- three\n  - in\n\nafter");
+          "- one\n- two\n- three\n  1. in\n\nafter");
     check("<ul><li></li><li>x</ul>", "- x");
+    check("<ol><li>a<li>b<ul><li>c</ul><li>d</ol>e", "1. a\n2. b\n  - c\n3. d\n\ne");
 }
 
 Test(html, tables) {
@@ -67,6 +68,24 @@ Test(html, what_is_no_text_is_dropped) {
           "x('<p>no</p>')</script><nav><ul><li>menu</li></ul></nav><template><p>t</p></template>"
           "<noscript>n</noscript><!-- c -->b<style>i{}</style>c</body></html>",
           "a\nbc");
+}
+
+Test(html, what_is_hidden_is_dropped) {
+    check("a<p hidden>b</p><div style=\"color:red; DISPLAY : none\"><p>c</p></div>"
+          "<span aria-hidden=\"true\">d</span><i style=\"color:red\">e</i>",
+          "a\n\ne");
+    check("<body style=\"display:none\">waits for a script</body>", "waits for a script");
+    check("<div hidden><script>x</script><p>y</div>z", "z");
+}
+
+Test(html, of_a_page_what_is_around_the_content_is_dropped) {
+    static const char page[] =
+        "<html><head><title>t</title></head><body><header>top</header><div role=navigation>n</div>"
+        "<main><header><h1>H</h1></header><p>text</p><form>f</form><aside>s</aside></main>"
+        "<footer>end</footer></body></html>";
+    MUST(cam_html_page_to_text(page, sizeof page - 1, &out));
+    cr_assert_str_eq(out.data, "H\n\ntext");
+    check(page, "top\nn\n\nH\n\ntext\n\nf\n\ns\n\nend"); /* of an entry nothing is */
 }
 
 Test(html, pages_glued_together_are_read_on) {

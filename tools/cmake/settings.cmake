@@ -14,6 +14,13 @@ if(CAM_SANITIZE)
   target_link_options(cam_flags INTERFACE -fsanitize=${CAM_SANITIZE})
 endif()
 
+if(CAM_FUZZ)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES Clang)
+    message(FATAL_ERROR "CAM_FUZZ needs clang: cmake --preset fuzz")
+  endif()
+  target_compile_options(cam_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
