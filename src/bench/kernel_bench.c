@@ -20,8 +20,8 @@
 #define SCORE_ROWS     64 /* rows of sub-key scores that a worker has in its cache */
 #define TOKEN_BLOCK    16 /* tokens a block of gathers, as in the layer */
 #define LARGE          ((double)(1 << 26))
-#define SMALL_BLOCKS   64 /* small products a round */
-#define ADAMW_NUMBERS  ((size_t)1 << 22)
+#define SMALL_BLOCKS   64                /* small products a round */
+#define ADAMW_NUMBERS  ((size_t)1 << 23) /* four arrays: more than a cache holds */
 #define CACHED_NUMBERS ((size_t)1 << 15) /* a worker's share of kernels in cache */
 #define DRAWN_NUMBERS  ((size_t)1 << 16) /* of an operand; then they repeat */
 
@@ -554,45 +554,56 @@ static double time_rounds(struct bench *b, const struct kernel *k, size_t rounds
     return cam_clock_seconds() - start;
 }
 
-static struct cam_timing measure_kernel(struct bench *b, const struct kernel *k) {
-    struct cam_samples samples = {0};
-    time_rounds(b, k, 1); /* warm */
-    double once = time_rounds(b, k, 1), wanted = once > 0 ? SAMPLE_SECONDS / once : MAX_ROUNDS;
-    size_t rounds = k->prepare || wanted < 1 ? 1
-                    : wanted > MAX_ROUNDS    ? MAX_ROUNDS
-                                             : (size_t)wanted;
-    for (size_t i = 0; i < b->config->n_repeats; i++)
-        cam_samples_add(&samples, time_rounds(b, k, rounds) / (double)rounds);
-    return cam_timing_rate(cam_samples_timing(&samples), k->amount);
+static enum cam_status measure_limit(struct bench *b, enum cam_kernel_limit limit, uint64_t seed,
+                                     double *rate) {
+    switch (limit) {
+    case CAM_LIMIT_FMA:
+        *rate = cam_limit_fma(b->threads);
+        return CAM_OK;
+    case CAM_LIMIT_CACHE:
+        *rate = cam_limit_cache(b->threads);
+        return CAM_OK;
+    case CAM_LIMIT_SEQUENTIAL:
+        *rate = cam_limit_sequential(b->threads, &b->table);
+        return CAM_OK;
+    case CAM_LIMIT_RANDOM:
+        return cam_limit_random(b->threads, &b->table, picks(b), seed, rate);
+    case CAM_LIMIT_RANDOM_HALF:
+        return cam_limit_random(b->threads, &b->half_table, picks(b), seed, rate);
+    case CAM_N_LIMITS:
+        break;
+    }
+    return cam_fail(CAM_ERR_INTERNAL, "no limit number %d", (int)limit);
 }
 
-static enum cam_status measure_limits(struct bench *b, struct cam_kernel_result *result) {
-    struct cam_samples samples[CAM_N_LIMITS] = {0};
+/* In turn with its limit: what else the machine does then slows both. */
+static enum cam_status measure_kernel(struct bench *b, const struct kernel *k,
+                                      struct cam_samples *limits, struct cam_kernel_row *row) {
+    struct cam_samples samples = {0}, own_limit = {0};
+    time_rounds(b, k, 1); /* warm */
+    double once = time_rounds(b, k, 1), wanted = once > 0 ? SAMPLE_SECONDS / once : MAX_ROUNDS;
+    size_t rounds = 1;
+    if (!k->prepare && wanted > 1)
+        rounds = wanted > MAX_ROUNDS ? MAX_ROUNDS : (size_t)wanted;
     for (size_t i = 0; i < b->config->n_repeats; i++) {
-        uint64_t seed = b->config->seed + i * 1000003;
-        double whole, half;
-        CAM_TRY(cam_limit_random(b->threads, &b->table, picks(b), seed, &whole));
-        CAM_TRY(cam_limit_random(b->threads, &b->half_table, picks(b), seed, &half));
-        cam_samples_add(&samples[CAM_LIMIT_RANDOM], whole);
-        cam_samples_add(&samples[CAM_LIMIT_RANDOM_HALF], half);
-        cam_samples_add(&samples[CAM_LIMIT_FMA], cam_limit_fma(b->threads));
-        cam_samples_add(&samples[CAM_LIMIT_CACHE], cam_limit_cache(b->threads));
-        cam_samples_add(&samples[CAM_LIMIT_SEQUENTIAL],
-                        cam_limit_sequential(b->threads, &b->table));
+        double rate;
+        cam_samples_add(&samples, time_rounds(b, k, rounds) / (double)rounds);
+        CAM_TRY(measure_limit(b, k->row.limit, b->config->seed + i * 1000003, &rate));
+        cam_samples_add(&own_limit, rate);
+        cam_samples_add(&limits[k->row.limit], rate);
     }
-    for (int i = 0; i < CAM_N_LIMITS; i++)
-        result->limits[i] = cam_samples_timing(&samples[i]);
+    *row = k->row;
+    row->rate = cam_timing_rate(cam_samples_timing(&samples), k->amount);
+    row->share = row->rate.median / cam_samples_timing(&own_limit).median;
     return CAM_OK;
 }
 
 static enum cam_status measure(struct bench *b, struct cam_kernel_result *result) {
-    CAM_TRY(measure_limits(b, result));
-    for (size_t i = 0; i < b->n_kernels; i++) {
-        struct cam_kernel_row *row = &result->rows[result->n_rows++];
-        *row = b->kernels[i].row;
-        row->rate = measure_kernel(b, &b->kernels[i]);
-        row->share = row->rate.median / result->limits[row->limit].median;
-    }
+    struct cam_samples limits[CAM_N_LIMITS] = {0};
+    for (size_t i = 0; i < b->n_kernels; i++)
+        CAM_TRY(measure_kernel(b, &b->kernels[i], limits, &result->rows[result->n_rows++]));
+    for (int i = 0; i < CAM_N_LIMITS; i++)
+        result->limits[i] = cam_samples_timing(&limits[i]);
     return CAM_OK;
 }
 

@@ -39,12 +39,12 @@ struct cam_kernel_row {
     enum cam_kernel_limit limit;
     struct cam_timing
         rate;     /* FMA: operations a second; otherwise bytes read and written a second */
-    double share; /* of the limit */
+    double share; /* of the limit, measured in turn with it */
     int large;    /* a product of 2^26 multiply-adds or more */
 };
 
 struct cam_kernel_result {
-    struct cam_timing limits[CAM_N_LIMITS];
+    struct cam_timing limits[CAM_N_LIMITS]; /* over all kernels that they bind */
     struct cam_kernel_row rows[CAM_MAX_KERNELS];
     size_t n_rows;
 };

@@ -9,7 +9,6 @@
 #include "bench/plain_trainer.h"
 #include "bench/torch_process.h"
 #include "model/conv.h"
-#include "model/ff_peer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +72,8 @@ static void rig_release(struct rig *rig) {
 
 static enum cam_status describe(const struct rig *rig, struct cam_buffer *out) {
     const struct cam_model_shape *s = &rig->config->shape;
+    if (s->activation != CAM_ACTIVATION_SWIGLU)
+        return cam_fail(CAM_ERR_CONFIG, "the PyTorch model knows SwiGLU only");
     CAM_TRY(cam_buffer_append_format(
         out,
         "{\"mode\": \"model\", \"threads\": %d, \"learning_rate\": %g, \"batches\": %d, "
@@ -209,7 +210,10 @@ static void step_apart(struct rig *rig, struct tally *tally) {
 static double step_flops(struct rig *rig, struct cam_model_bench_result *r) {
     const struct cam_model_shape *s = &rig->config->shape;
     double all = 3 * cam_model_flops(rig->model, s->context);
-    r->parameters = (double)cam_params_count(&rig->model->params);
+    struct cam_model_size size;
+    cam_model_size(rig->model, &size);
+    r->parameters = size.parameters;
+    r->experts = (double)size.pool_experts;
     for (size_t i = 0; i < CAM_MAX_FF * s->n_blocks; i++) {
         const struct cam_block *block = &rig->model->blocks[i / CAM_MAX_FF];
         const struct cam_ff *ff = i % CAM_MAX_FF < block->n_ff ? block->ff[i % CAM_MAX_FF] : NULL;
@@ -219,8 +223,6 @@ static double step_flops(struct rig *rig, struct cam_model_bench_result *r) {
         cam_layer_flops(s->width, s->peer_heads, s->peer_top_k, s->peer_key_width, s->peer_subkeys,
                         &forward, &step);
         all += step - 3 * forward;
-        r->experts += (double)cam_peer_n_experts(ff);
-        r->parameters += (double)cam_peer_n_experts(ff) * 2 * (double)s->width;
     }
     return all;
 }
