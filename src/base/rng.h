@@ -18,7 +18,7 @@ enum cam_purpose {
     CAM_PURPOSE_SAMPLE,   /* text generation */
     CAM_PURPOSE_TEST,
     CAM_PURPOSE_FEED,     /* jitter of polls; never reaches the trainer */
-    CAM_PURPOSE_BENCH,    /* inputs of benchmarks */
+    CAM_PURPOSE_BENCH,    /* inputs of benchmarks, order of their documents */
 };
 
 struct cam_random {

@@ -704,14 +704,27 @@ static enum cam_status ask_view(sqlite3 *sqlite, size_t i_kind, struct asked *ro
     return CAM_OK;
 }
 
-enum cam_status cam_decide_ask(sqlite3 *sqlite, cam_decide_fn *fn, void *context) {
+/* Whether the comma-separated LIST holds WORD. */
+static int lists(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (;; list++) {
+        list += strspn(list, " ");
+        if (strncmp(list, word, n) == 0 && (list[n] == '\0' || list[n] == ',' || list[n] == ' '))
+            return 1;
+        if (!(list = strchr(list, ',')))
+            return 0;
+    }
+}
+
+enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
+                               void *context) {
     enum cam_status status = CAM_OK;
     struct asked *rows = malloc(CAM_DECIDE_ROWS * sizeof *rows);
     if (!rows)
         return cam_fail(CAM_ERR_OS, "no memory for decisions");
     for (size_t i = 0; i < N_KINDS && status == CAM_OK; i++) {
         int64_t there = 0;
-        if (!kinds[i].view)
+        if (!kinds[i].view || lists(ignore, kinds[i].name))
             continue;
         status = cam_sql_int(sqlite, 0, &there,
                              "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?", "t",

@@ -30,7 +30,8 @@ CAM_MUST_USE enum cam_status cam_decide_install_current(sqlite3 *sqlite);
 CAM_MUST_USE enum cam_status cam_decide_use(sqlite3 *sqlite, const struct cam_history_state *state,
                                             const char *name, const char *hash, int64_t position);
 
-/* Reads every decide_* view.  A view that fails is an event and decides nothing. */
+/* Reads every decide_* view but those whose kind is named in IGNORE (comma-separated; may be "").
+ * A view that fails is an event and decides nothing. */
 struct cam_decide_row {
     enum cam_decision_kind kind;
     int layer;
@@ -38,7 +39,8 @@ struct cam_decide_row {
     const char *reason, *evidence; /* borrowed for the call */
 };
 typedef enum cam_status cam_decide_fn(void *context, const struct cam_decide_row *row);
-CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, cam_decide_fn *fn, void *context);
+CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore,
+                                            cam_decide_fn *fn, void *context);
 
 /* policy_settings; FALLBACK if the key or the view is missing or not a number. */
 CAM_MUST_USE enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallback,

@@ -183,23 +183,31 @@ static enum cam_status ask_schedules(struct deciding *d, int64_t position, int64
     return status;
 }
 
+static enum cam_status living_setting(sqlite3 *sqlite, const char *key, char *value,
+                                      size_t n_bytes) {
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    *value = '\0';
+    CAM_TRY(
+        cam_sql_query(sqlite, &s, "SELECT value FROM living_settings WHERE key = ?", "t", key));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && row)
+        snprintf(value, n_bytes, "%s", cam_sql_text(s, 0));
+    sqlite3_finalize(s);
+    return status;
+}
+
 static enum cam_status decide(sqlite3 *sqlite, const struct cam_history_state *at,
                               const struct cam_step_commit *c, int64_t before,
                               struct cam_decisions *out) {
     struct deciding d = {.sqlite = sqlite, .at = at, .step = c->step};
-    char name[CAM_NAME_BYTES] = "";
-    sqlite3_stmt *s = NULL;
-    int row = 0;
+    char name[CAM_NAME_BYTES], ignore[CAM_SETTING_TEXT_BYTES];
     CAM_TRY(cam_sql_int(sqlite, 0, &d.next_id, "SELECT max(decision) FROM living_decisions", ""));
     d.next_id++;
-    CAM_TRY(cam_sql_prepare(sqlite, "SELECT value FROM living_settings WHERE key = 'policy'", &s));
-    enum cam_status status = cam_sql_step(s, &row);
-    if (status == CAM_OK && row)
-        snprintf(name, sizeof name, "%s", cam_sql_text(s, 0));
-    sqlite3_finalize(s);
+    CAM_TRY(living_setting(sqlite, "policy", name, sizeof name));
+    CAM_TRY(living_setting(sqlite, "policy.ignore", ignore, sizeof ignore));
     snprintf(d.origin, sizeof d.origin, "policy %s", name);
-    if (status == CAM_OK)
-        status = cam_decide_ask(sqlite, take_decision, &d);
+    enum cam_status status = cam_decide_ask(sqlite, ignore, take_decision, &d);
     if (status == CAM_OK)
         status = ask_schedules(&d, c->position, before, before + (int64_t)c->n_documents);
     if (status == CAM_OK)
