@@ -23,7 +23,8 @@ const char cam_bench_lifelong_help[] =
     "  --budget BYTES       of each domain, by taking every k-th document (default: all)\n"
     "  --seeds N            runs of each arm (default 1)\n"
     "  --preset NAME, --set KEY=VALUE\n"
-    "                       the model of all arms (default: preset small)\n"
+    "                       the model of all arms (default: nano with peer.subkeys=128, so that the\n"
+    "                       pool begins with 16,384 experts)\n"
     "  --dir DIR            workspaces, logs and results (default " DEFAULT_DIR "); a run that has\n"
     "                       a result there is not run again, one that was killed goes on\n"
     "  --keep               keep the workspaces of finished runs\n"
@@ -125,7 +126,9 @@ static enum cam_status match_domains(const struct options *o,
 
 static enum cam_status choose_settings(const struct options *o, struct cam_settings *settings) {
     cam_settings_defaults(settings);
-    CAM_TRY(cam_preset_apply(o->preset ? o->preset : "small", settings));
+    CAM_TRY(cam_preset_apply(o->preset ? o->preset : "nano", settings));
+    if (!o->preset)
+        CAM_TRY(cam_settings_set(settings, "peer.subkeys", "128"));
     for (size_t i = 0; i < o->set.n; i++) {
         char key[128];
         const char *equals = strchr(o->set.items[i], '=');
