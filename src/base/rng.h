@@ -13,12 +13,12 @@ enum cam_purpose {
     CAM_PURPOSE_INIT_TRUNK = 1, /* slot: parameter number; step: element / 4 */
     CAM_PURPOSE_INIT_EXPERT,    /* step: expert id; slot: layer, incarnation */
     CAM_PURPOSE_INIT_SUBKEY,
-    CAM_PURPOSE_REPLAY,   /* which document and where; step: training step; slot: draw */
-    CAM_PURPOSE_GROWTH,   /* which sub-queries become sub-keys */
-    CAM_PURPOSE_SAMPLE,   /* text generation */
+    CAM_PURPOSE_REPLAY, /* which document and where; step: training step; slot: draw */
+    CAM_PURPOSE_GROWTH, /* which sub-queries become sub-keys */
+    CAM_PURPOSE_SAMPLE, /* text generation */
     CAM_PURPOSE_TEST,
-    CAM_PURPOSE_FEED,     /* jitter of polls; never reaches the trainer */
-    CAM_PURPOSE_BENCH,    /* inputs of benchmarks, order of their documents */
+    CAM_PURPOSE_FEED,  /* jitter of polls; never reaches the trainer */
+    CAM_PURPOSE_BENCH, /* inputs of benchmarks, order of their documents */
 };
 
 struct cam_random {

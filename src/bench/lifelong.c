@@ -182,8 +182,8 @@ static enum cam_status wait_one(struct work *w) {
         if (task->state != RUNNING || task->process != process)
             continue;
         if (!WIFEXITED(how) || WEXITSTATUS(how) != 0)
-            return cam_fail(CAM_ERR_INTERNAL, "run %s ended with %s %d; see %s.log",
-                            task->run.name, WIFEXITED(how) ? "exit code" : "signal",
+            return cam_fail(CAM_ERR_INTERNAL, "run %s ended with %s %d; see %s.log", task->run.name,
+                            WIFEXITED(how) ? "exit code" : "signal",
                             WIFEXITED(how) ? WEXITSTATUS(how) : WTERMSIG(how), task->run.dir);
         CAM_TRY(cam_lifelong_load(&task->run));
         task->state = DONE;

@@ -12,12 +12,11 @@
  *     final      = mean over j of R[n][j]
  *     learned    = mean over j of R[j][j]                               (plasticity)
  *     forgetting = mean over j < n of R[n][j] - min over j <= i <= n of R[i][j]
- *                                                      (Chaudhry et al. 2018, 1801.10112, for losses)
- *     bwt        = mean over j < n of R[n][j] - R[j][j]; positive is forgetting
- *     fwt        = mean over j > 1 of R[j-1][j] - R[0][j]; negative is transfer
- *                                                      (Lopez-Paz & Ranzato 2017, 1706.08840)
- * The oracle `joint` reads all domains shuffled together, so it has R[0] and R[n] alone, and NaN
- * where a stage is needed. */
+ *                                                      (Chaudhry et al. 2018, 1801.10112, for
+ * losses) bwt        = mean over j < n of R[n][j] - R[j][j]; positive is forgetting fwt        =
+ * mean over j > 1 of R[j-1][j] - R[0][j]; negative is transfer (Lopez-Paz & Ranzato 2017,
+ * 1706.08840) The oracle `joint` reads all domains shuffled together, so it has R[0] and R[n]
+ * alone, and NaN where a stage is needed. */
 #ifndef CAM_BENCH_LIFELONG_H
 #define CAM_BENCH_LIFELONG_H
 

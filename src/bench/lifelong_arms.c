@@ -51,8 +51,10 @@ static size_t add_policies(struct cam_lifelong_arm *arms, char (*names)[NAME_BYT
             known |= strcmp(table[i].name, names[n]) == 0;
         if (known)
             continue;
-        arms[n] = (struct cam_lifelong_arm){
-            .name = names[n], .what = "the policy of that name", .policy = names[n], .settings = ""};
+        arms[n] = (struct cam_lifelong_arm){.name = names[n],
+                                            .what = "the policy of that name",
+                                            .policy = names[n],
+                                            .settings = ""};
         n++;
     }
     return n;

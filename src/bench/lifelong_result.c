@@ -26,13 +26,13 @@ static json_t *matrix(const struct cam_lifelong_result *x) {
 enum cam_status cam_lifelong_save(const struct cam_lifelong_run *run) {
     const struct cam_lifelong_result *x = &run->result;
     struct cam_fs_file file = {0};
-    json_t *json = json_pack(
-        "{s:s,s:s,s:I,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f}", "key", run->key, "arm",
-        run->arm->name, "seed", (json_int_t)run->seed, "R", matrix(x), "prequential_bpb",
-        x->prequential_bpb, "experts", (json_int_t)x->experts, "subkeys", (json_int_t)x->subkeys,
-        "tokens", (json_int_t)x->tokens, "replay_tokens", (json_int_t)x->replay_tokens, "steps",
-        (json_int_t)x->steps, "flops_per_token", x->flops_per_token, "seconds", x->seconds,
-        "state_bytes", x->state_bytes);
+    json_t *json =
+        json_pack("{s:s,s:s,s:I,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f}", "key", run->key, "arm",
+                  run->arm->name, "seed", (json_int_t)run->seed, "R", matrix(x), "prequential_bpb",
+                  x->prequential_bpb, "experts", (json_int_t)x->experts, "subkeys",
+                  (json_int_t)x->subkeys, "tokens", (json_int_t)x->tokens, "replay_tokens",
+                  (json_int_t)x->replay_tokens, "steps", (json_int_t)x->steps, "flops_per_token",
+                  x->flops_per_token, "seconds", x->seconds, "state_bytes", x->state_bytes);
     char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
     json_decref(json);
     if (!text)
@@ -92,8 +92,8 @@ static enum cam_status read_result(const json_t *json, struct cam_lifelong_run *
                                       .flops_per_token = number(json, "flops_per_token"),
                                       .seconds = number(json, "seconds"),
                                       .state_bytes = number(json, "state_bytes")};
-    x->tokens_per_s = x->seconds > 0 ? (double)(x->tokens + x->replay_tokens) / x->seconds
-                                     : (double)NAN;
+    x->tokens_per_s =
+        x->seconds > 0 ? (double)(x->tokens + x->replay_tokens) / x->seconds : (double)NAN;
     CAM_TRY(read_matrix(json_object_get(json, "R"), x, run->file));
     cam_lifelong_measure(x);
     return CAM_OK;

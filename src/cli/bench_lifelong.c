@@ -1,6 +1,6 @@
 /* cambium bench lifelong: the benchmark's face. */
 #include "bench/lifelong.h"
-#include "cli/bench.h"
+#include "cli/bench_face.h"
 #include "cli/input.h"
 #include "run/preset.h"
 
@@ -14,28 +14,6 @@
 #define MAX_JOBS     256
 #define DEFAULT_DIR  "bench-lifelong"
 #define DEFAULT_ARMS "joint,naive,dense-replay,fixed,grow-only,lifelong"
-
-const char cam_bench_lifelong_help[] =
-    "usage: cambium bench lifelong STREAM --probe HELDOUT [OPTIONS]\n"
-    "\n"
-    "  --probe FILE         held-out text, at most 64 KiB of each domain is used; NDJSON\n"
-    "  --arms A,B,C         what to compare (default " DEFAULT_ARMS ")\n"
-    "  --budget BYTES       of each domain, by taking every k-th document (default: all)\n"
-    "  --seeds N            runs of each arm (default 1)\n"
-    "  --preset NAME, --set KEY=VALUE\n"
-    "                       the model of all arms (default: nano with peer.subkeys=128, so that the\n"
-    "                       pool begins with 16,384 experts)\n"
-    "  --dir DIR            workspaces, logs and results (default " DEFAULT_DIR "); a run that has\n"
-    "                       a result there is not run again, one that was killed goes on\n"
-    "  --keep               keep the workspaces of finished runs\n"
-    "  --jobs N             runs at a time, a thread each (default: processors)\n"
-    "  --svg FILE           R of every arm as heat maps\n"
-    "  --json               one object: stream, arms with R\n"
-    "\n"
-    "STREAM is NDJSON with a domain in every document; domains come in the order of their first\n"
-    "documents.  Every arm gets the same documents, trunk, batch, schedule and seed.  After each\n"
-    "domain all probes are scored: R.  final, learned (when just learned), forgetting, bwt and fwt\n"
-    "are in bits per byte; a positive bwt is forgetting.\n";
 
 struct options {
     const char *stream, *probe, *arms, *preset, *dir, *svg;
@@ -92,8 +70,8 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
             return cam_cli_bad(cli);
         }
     }
-    CAM_TRY(cam_cli_arguments(cli, 1, 1, "one STREAM"));
-    o->stream = cam_cli_argument(cli, 0);
+    CAM_TRY(cam_cli_arguments(cli, 2, 2, "lifelong and one STREAM"));
+    o->stream = cam_cli_argument(cli, 1);
     return o->probe ? CAM_OK
                     : cam_fail(CAM_ERR_USAGE, "bench lifelong needs --probe FILE: text of the same "
                                               "domains that is not in the stream");
@@ -212,8 +190,7 @@ static void print_figure(const struct cam_lifelong_result *x, size_t n, size_t o
         square += pow(*(const double *)((const char *)&x[i] + offset) - mean, 2);
     char text[32] = "-";
     if (isfinite(mean) && n > 1)
-        snprintf(text, sizeof text, "%.3f+-%.3f", mean,
-                 sqrt(square / (double)(n - 1) / (double)n));
+        snprintf(text, sizeof text, "%.3f+-%.3f", mean, sqrt(square / (double)(n - 1) / (double)n));
     else if (isfinite(mean))
         snprintf(text, sizeof text, "%.3f", mean);
     printf(" %*s", n > 1 ? 13 : 10, text);
@@ -262,16 +239,17 @@ static enum cam_status measure(const struct options *o, const struct cam_lifelon
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     CAM_TRY(choose_arms(o, arms));
     CAM_TRY(choose_settings(o, &settings));
-    struct cam_lifelong_plan plan = {
-        .stream = stream,
-        .heldout = heldout,
-        .dir = o->dir ? o->dir : DEFAULT_DIR,
-        .arms = arms,
-        .settings = &settings,
-        .n_seeds = (size_t)(o->seeds ? o->seeds : 1),
-        .n_jobs = o->jobs ? (size_t)o->jobs : processors > 0 ? (size_t)processors : 1,
-        .keep = o->keep,
-        .say = say};
+    struct cam_lifelong_plan plan = {.stream = stream,
+                                     .heldout = heldout,
+                                     .dir = o->dir ? o->dir : DEFAULT_DIR,
+                                     .arms = arms,
+                                     .settings = &settings,
+                                     .n_seeds = (size_t)(o->seeds ? o->seeds : 1),
+                                     .n_jobs = o->jobs          ? (size_t)o->jobs
+                                               : processors > 0 ? (size_t)processors
+                                                                : 1,
+                                     .keep = o->keep,
+                                     .say = say};
     enum cam_status status = cam_lifelong_run(&plan, &results, &n);
     if (status == CAM_OK && o->svg)
         status = cam_lifelong_heat_map(stream, results, n, o->svg);

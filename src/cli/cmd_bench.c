@@ -10,6 +10,10 @@ static const char help[] =
     "                          [--vocabulary N] [--vs-plain] [COMMON]\n"
     "       cambium bench kernels [--experts N] [--width 256] [--tokens 2048] [COMMON]\n"
     "\n"
+    "       cambium bench lifelong STREAM --probe HELDOUT [--arms A,B,C] [--budget BYTES]\n"
+    "                          [--seeds N] [--preset P] [--set KEY=VALUE]... [--dir DIR] [--keep]\n"
+    "                          [--jobs N] [--svg FILE] [--json]\n"
+    "\n"
     "COMMON: [--threads N] [--repeat N] [--vs-torch] [--python PATH] [--json]; kernels knows no\n"
     "PyTorch.\n"
     "\n"
@@ -44,13 +48,29 @@ static const char help[] =
     "  --vs-plain        train: also plain C loops with OpenMP\n"
     "  --json            one object\n"
     "\n"
-    "No workspace is needed or touched.\n"
+    "lifelong  ways to learn (arms) read one stream of domains with the same trunk and schedule;\n"
+    "          after each domain all probes are scored.  NDJSON with a domain in every document\n"
+    "\n"
+    "  --probe FILE      held-out text, at most 64 KiB a domain is used\n"
+    "  --arms A,B,C      joint, naive, dense-naive, dense-replay, fixed, born-large, grow-only,\n"
+    "                    lifelong, or a policy (default without dense-naive and born-large)\n"
+    "  --budget BYTES    of each domain, by taking every k-th document (default: all)\n"
+    "  --seeds N         runs of each arm (default 1)\n"
+    "  --preset, --set   the model (default: nano with peer.subkeys=128: 16,384 experts)\n"
+    "  --dir DIR         workspaces and results (default bench-lifelong): finished runs are not\n"
+    "                    run again, killed ones go on\n"
+    "  --keep            keep the workspaces of finished runs\n"
+    "  --jobs N          runs at a time, a thread each (default: all cores)\n"
+    "  --svg FILE        scores by arm, stage and domain as heat maps\n"
+    "\n"
+    "Only lifelong makes workspaces, in DIR.\n"
     "\n"
     "Examples:\n"
     "  cambium bench peer --vs-torch\n"
     "  cambium bench peer --experts 1M --routing both --growth --json\n"
     "  cambium bench train --ff dense --ff peer --vs-torch\n"
     "  cambium bench kernels\n"
+    "  cambium bench lifelong stream.ndjson --probe heldout.ndjson --budget 900000 --svg r.svg\n"
     "\n"
     "See also: cambium help init\n";
 
@@ -61,6 +81,7 @@ static const struct {
     {"peer", cam_bench_peer},
     {"train", cam_bench_train},
     {"kernels", cam_bench_kernels},
+    {"lifelong", cam_bench_lifelong},
 };
 
 static enum cam_status run(struct cam_cli *cli) {
@@ -69,8 +90,8 @@ static enum cam_status run(struct cam_cli *cli) {
         if (strcmp(parts[i].name, name) == 0)
             return parts[i].run(cli);
     return cam_fail(CAM_ERR_USAGE,
-                    "bench needs peer, train or kernels as its first word; see: cambium help "
-                    "bench");
+                    "bench needs peer, train, kernels or lifelong as its first word; see: cambium "
+                    "help bench");
 }
 
 const struct cam_command cam_command_bench = {

@@ -39,8 +39,8 @@ struct cam_decide_row {
     const char *reason, *evidence; /* borrowed for the call */
 };
 typedef enum cam_status cam_decide_fn(void *context, const struct cam_decide_row *row);
-CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore,
-                                            cam_decide_fn *fn, void *context);
+CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
+                                            void *context);
 
 /* policy_settings; FALLBACK if the key or the view is missing or not a number. */
 CAM_MUST_USE enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallback,

@@ -188,8 +188,7 @@ static enum cam_status living_setting(sqlite3 *sqlite, const char *key, char *va
     sqlite3_stmt *s = NULL;
     int row = 0;
     *value = '\0';
-    CAM_TRY(
-        cam_sql_query(sqlite, &s, "SELECT value FROM living_settings WHERE key = ?", "t", key));
+    CAM_TRY(cam_sql_query(sqlite, &s, "SELECT value FROM living_settings WHERE key = ?", "t", key));
     enum cam_status status = cam_sql_step(s, &row);
     if (status == CAM_OK && row)
         snprintf(value, n_bytes, "%s", cam_sql_text(s, 0));
