@@ -16,6 +16,12 @@ double cam_clock_seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+double cam_clock_cpu_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 char *cam_clock_rfc3339(int64_t unix_ms, char out[CAM_RFC3339_BYTES]) {
     int64_t seconds = unix_ms / 1000, ms = unix_ms % 1000;
     if (ms < 0)

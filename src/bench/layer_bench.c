@@ -285,7 +285,7 @@ static enum cam_status start_torch(struct layer *l, struct cam_torch **torch) {
 
 struct tally {
     struct cam_samples forward, step, in_forward, in_backward, in_rows, in_dense;
-    struct cam_samples fma, sequential, random, torch;
+    struct cam_samples fma, sequential, random, torch, step_cpu, torch_cpu;
 };
 
 /* A thread pool that has just run spins for a while: let it come to rest before others start. */
@@ -298,9 +298,10 @@ static enum cam_status measure_round(struct layer *l, struct cam_torch *torch, s
                                      struct tally *tally) {
     const struct cam_layer_config *c = l->config;
     struct phases p;
-    double start = cam_clock_seconds(), value;
+    double start = cam_clock_seconds(), cpu = cam_clock_cpu_seconds(), value;
     run_step(l, &p);
     cam_samples_add(&tally->step, cam_clock_seconds() - start);
+    cam_samples_add(&tally->step_cpu, (cam_clock_cpu_seconds() - cpu) / c->n_threads);
     cam_samples_add(&tally->in_forward, p.forward);
     cam_samples_add(&tally->in_backward, p.backward);
     cam_samples_add(&tally->in_rows, p.rows);
@@ -316,6 +317,8 @@ static enum cam_status measure_round(struct layer *l, struct cam_torch *torch, s
     rest();
     CAM_TRY(cam_torch_step(torch, &value));
     cam_samples_add(&tally->torch, value);
+    CAM_TRY(cam_torch_number(torch, "cpu_seconds", &value));
+    cam_samples_add(&tally->torch_cpu, value / c->n_threads);
     rest();
     return CAM_OK;
 }
@@ -342,6 +345,8 @@ static void summarise(const struct layer *l, const struct tally *tally,
     r->limit_sequential = cam_samples_timing(&tally->sequential);
     r->limit_random = cam_samples_timing(&tally->random);
     r->torch_seconds = cam_samples_timing(&tally->torch);
+    r->step_cpu = cam_samples_timing(&tally->step_cpu);
+    r->torch_cpu = cam_samples_timing(&tally->torch_cpu);
     cam_layer_flops(c->width, c->heads, c->top_k, c->key_width, c->subkeys, &r->forward.flops,
                     &r->step.flops);
     r->forward.bytes = picked;

@@ -50,6 +50,7 @@ struct cam_layer_work {
 
 struct cam_layer_result {
     struct cam_layer_work forward, step;
+    struct cam_timing step_cpu; /* seconds of processor time of a step, over the threads */
     /* of the step: seconds */
     struct cam_timing in_forward, in_backward, in_rows, in_dense;
     /* operations and bytes a second */
@@ -61,7 +62,7 @@ struct cam_layer_result {
     double rss_bytes;                 /* peak, of the process that ran only this layer */
     int has_torch;
     char torch_about[256];
-    struct cam_timing torch_seconds;
+    struct cam_timing torch_seconds, torch_cpu;
     double torch_rss_bytes, torch_unique_rows;
     int has_growth;
     double growth_seconds; /* pass before, growth, pass after, comparison of the two */

@@ -130,7 +130,8 @@ static enum cam_status rig_init(struct rig *rig, const struct cam_model_bench_co
 /* ---- the measurement ---- */
 
 struct tally {
-    struct cam_samples step, in_forward, in_backward, in_update, fma, torch, plain;
+    struct cam_samples step, in_forward, in_backward, in_update, fma, torch, plain, step_cpu,
+        torch_cpu, plain_cpu;
 };
 
 static void rest(void) {
@@ -143,10 +144,12 @@ static enum cam_status step_all(struct rig *rig, struct tally *tally,
                                 struct cam_model_bench_result *r) {
     const struct cam_batch *batch = &rig->batch[rig->n_steps++ % N_BATCHES];
     struct cam_step_report report;
-    double start = cam_clock_seconds(), seconds;
+    double start = cam_clock_seconds(), cpu = cam_clock_cpu_seconds(), seconds;
+    int n_threads = rig->config->n_threads;
     cam_step_run(rig->model, rig->threads, &rig->arena, &rig->config->recipe, batch, rig->n_steps,
                  0, &report);
     cam_samples_add(&tally->step, cam_clock_seconds() - start);
+    cam_samples_add(&tally->step_cpu, (cam_clock_cpu_seconds() - cpu) / n_threads);
     if (report.verdict != CAM_VERDICT_SOUND)
         return cam_fail(CAM_ERR_INTERNAL, "step %llu of the benchmark was not sound",
                         (unsigned long long)rig->n_steps);
@@ -156,12 +159,16 @@ static enum cam_status step_all(struct rig *rig, struct tally *tally,
         rest();
         CAM_TRY(cam_torch_step(rig->torch, &seconds));
         cam_samples_add(&tally->torch, seconds);
+        CAM_TRY(cam_torch_number(rig->torch, "cpu_seconds", &seconds));
+        cam_samples_add(&tally->torch_cpu, seconds / n_threads);
     }
     if (rig->plain) {
         rest();
         start = cam_clock_seconds();
+        cpu = cam_clock_cpu_seconds();
         r->plain_loss = cam_plain_step(rig->plain, &rig->config->recipe, batch, rig->n_steps);
         cam_samples_add(&tally->plain, cam_clock_seconds() - start);
+        cam_samples_add(&tally->plain_cpu, (cam_clock_cpu_seconds() - cpu) / n_threads);
     }
     if (rig->torch || rig->plain)
         rest();
@@ -243,6 +250,9 @@ static enum cam_status measure(struct rig *rig, struct cam_model_bench_result *r
     r->limit_fma = cam_samples_timing(&tally.fma);
     r->torch_seconds = cam_samples_timing(&tally.torch);
     r->plain_seconds = cam_samples_timing(&tally.plain);
+    r->step_cpu = cam_samples_timing(&tally.step_cpu);
+    r->torch_cpu = cam_samples_timing(&tally.torch_cpu);
+    r->plain_cpu = cam_samples_timing(&tally.plain_cpu);
     r->flops = step_flops(rig, r);
     r->share_of_peak = r->flops * (double)tokens_a_step(rig) / r->step.median / r->limit_fma.median;
     r->has_plain = rig->plain != NULL;

@@ -26,7 +26,8 @@ struct cam_model_bench_config {
 };
 
 struct cam_model_bench_result {
-    struct cam_timing step; /* seconds, of train/step.h */
+    struct cam_timing step;     /* seconds, of train/step.h */
+    struct cam_timing step_cpu; /* the same of processor time, over the threads; likewise below */
     /* seconds, from steps taken apart after those */
     struct cam_timing in_forward, in_backward, in_update;
     double flops; /* of a step, a token */
@@ -37,10 +38,10 @@ struct cam_model_bench_result {
     double rss_bytes;           /* peak; 0 with PLAIN, which lives in the same process */
     int has_torch;
     char torch_about[256];
-    struct cam_timing torch_seconds;
+    struct cam_timing torch_seconds, torch_cpu;
     double torch_rss_bytes, torch_loss;
     int has_plain;
-    struct cam_timing plain_seconds;
+    struct cam_timing plain_seconds, plain_cpu;
     double plain_loss; /* of the same step: equal to LOSS but for rounding, with AdamW */
 };
 

@@ -30,7 +30,7 @@ const char *cam_torch_about(const struct cam_torch *torch);
 
 /* One training step; seconds as the script's own clock saw them. */
 CAM_MUST_USE enum cam_status cam_torch_step(struct cam_torch *torch, double *seconds);
-/* A number the script knows by NAME: "rss_bytes", "unique_rows", "loss". */
+/* A number the script knows by NAME: "cpu_seconds", "rss_bytes", "unique_rows", "loss". */
 CAM_MUST_USE enum cam_status cam_torch_number(struct cam_torch *torch, const char *name,
                                               double *number);
 

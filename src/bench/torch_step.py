@@ -8,6 +8,7 @@ src/bench/layer_bench.c and model_bench.c.  Inputs are float32 numbers in /dev/f
 of the answers is "ready VERSION" or "missing REASON"; then each command gets one number:
 
     step          takes one training step: its seconds
+    cpu_seconds   processor time of the last step, all threads together
     rss_bytes     peak resident memory of this process
     unique_rows   different experts that the last step touched
     loss          of the last step (model)
@@ -252,13 +253,16 @@ def main():
     torch.manual_seed(1)
     numbers = Numbers("/dev/fd/3")
     work = Layer(c, numbers) if c["mode"] == "layer" else Whole(c, numbers)
+    cpu = 0.0
     print("ready", torch.__version__ + ",", torch.get_num_threads(), "threads", flush=True)
     for line in sys.stdin:
         command = line.strip()
         if command == "step":
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             work.step()
-            answer = time.perf_counter() - start
+            answer, cpu = time.perf_counter() - start, time.process_time() - cpu
+        elif command == "cpu_seconds":
+            answer = cpu
         elif command == "rss_bytes":
             answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         elif command == "unique_rows":

@@ -154,6 +154,11 @@ static double us(struct cam_timing seconds, const struct measured *m) {
     return seconds.median / (double)m->config.n_tokens * 1e6;
 }
 
+/* Of processor time: what the ratio would be without other work on the machine, waiting apart. */
+static double vs_torch_cpu(const struct cam_layer_result *r) {
+    return r->has_torch ? r->torch_cpu.median / r->step_cpu.median : NAN;
+}
+
 static double vs_torch(const struct cam_layer_result *r) {
     return r->has_torch ? r->torch_seconds.median / r->step.seconds.median : NAN;
 }
@@ -219,7 +224,7 @@ static json_t *json_of_row(const struct measured *m) {
         cam_cli_json_real(step->share_of_limit), "rss_bytes", cam_cli_json_real(r->rss_bytes),
         "vs_torch", cam_cli_json_real(vs_torch(r)));
     json_t *more = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "share_of_roofline",
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "share_of_roofline",
         cam_cli_json_real(step->share_of_roofline), "forward_gb_per_s",
         cam_cli_json_real(a_second(forward->bytes, forward, m) / 1e9), "forward_gflops",
         cam_cli_json_real(a_second(forward->flops, forward, m) / 1e9), "forward_share_of_limit",
@@ -228,7 +233,9 @@ static json_t *json_of_row(const struct measured *m) {
         "us_per_token", json_of_phases(m), "unique_rows", cam_cli_json_real(r->unique_rows),
         "unevenness", cam_cli_json_real(r->unevenness), "hub_share",
         cam_cli_json_real(r->hub_share), "limits", json_of_limits(r), "torch", json_of_torch(m),
-        "growth", json_of_growth(m));
+        "growth", json_of_growth(m), "cpu_us_per_token",
+        cam_bench_json_timing(r->step_cpu, (double)m->config.n_tokens * 1e-6), "vs_torch_cpu",
+        cam_cli_json_real(vs_torch_cpu(r)));
     if (!row || !more || json_object_update(row, more) != 0) {
         json_decref(row);
         row = NULL;
@@ -297,6 +304,7 @@ static void print_row(const struct measured *m) {
     printf(
         "           us a token: forward %.1f, backward %.1f, rows %.1f, query and sub-keys %.1f\n",
         us(r->in_forward, m), us(r->in_backward, m), us(r->in_rows, m), us(r->in_dense, m));
+    printf("           %.1f us of processor time a token and thread\n", us(r->step_cpu, m));
     printf("  limits   %.0f GFLOP/s multiply-adds, %.1f GB/s sequential, %.1f GB/s random records "
            "of %.0f bytes\n",
            r->limit_fma.median / 1e9, r->limit_sequential.median / 1e9,
@@ -304,10 +312,10 @@ static void print_row(const struct measured *m) {
     printf("  memory   %sB at most\n", cam_cli_short(r->rss_bytes));
     if (r->has_torch)
         printf("  PyTorch  %9s tokens/s, %sB, %s different rows a step (%s; SparseAdam, Adam): "
-               "ours is %.1f times as fast\n",
+               "ours is %.1f times as fast (%.1f in processor time)\n",
                cam_cli_grouped((int64_t)((double)m->config.n_tokens / r->torch_seconds.median)),
                cam_cli_short(r->torch_rss_bytes), cam_cli_grouped((int64_t)r->torch_unique_rows),
-               r->torch_about, vs_torch(r));
+               r->torch_about, vs_torch(r), vs_torch_cpu(r));
     if (r->has_growth)
         printf("  growth   to %s experts in %.2f s with its check (%.2f s without): outputs "
                "changed by %.1e, %.0f chunks moved\n",

@@ -151,8 +151,8 @@ static double gflops(const struct measured *m) {
     return m->result.flops * tokens(m) / m->result.step.median / 1e9;
 }
 
-static double ratio(struct cam_timing theirs, const struct measured *m) {
-    return theirs.n ? theirs.median / m->result.step.median : NAN;
+static double ratio(struct cam_timing theirs, struct cam_timing ours) {
+    return theirs.n ? theirs.median / ours.median : NAN;
 }
 
 static const char *dense_optimiser(const struct measured *m) {
@@ -161,7 +161,7 @@ static const char *dense_optimiser(const struct measured *m) {
 }
 
 static const char *row_optimiser(const struct measured *m) {
-    return m->result.experts > 0 ? "one second moment a row of u and of v, no momentum" : "none";
+    return m->result.experts > 0 ? "one second moment a row of each part, no momentum" : "none";
 }
 
 static const char *torch_optimiser(const struct measured *m) {
@@ -201,8 +201,8 @@ static json_t *json_of_row(const struct measured *m) {
     const struct cam_model_bench_result *r = &m->result;
     struct cam_timing step = cam_timing_rate(r->step, tokens(m));
     return json_pack(
-        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "ff", m->ff,
-        "parameters", cam_cli_json_real(r->parameters), "experts",
+        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
+        "ff", m->ff, "parameters", cam_cli_json_real(r->parameters), "experts",
         json_integer((json_int_t)r->experts), "tokens", json_integer((json_int_t)tokens(m)),
         "tokens_per_s", cam_cli_json_real(step.median), "step", cam_bench_json_timing(step, 1),
         "us_per_token", json_of_phases(m), "mflop_per_token", cam_cli_json_real(r->flops / 1e6),
@@ -210,9 +210,11 @@ static json_t *json_of_row(const struct measured *m) {
         cam_cli_json_real(gflops(m)), "fma_gflops", cam_bench_json_timing(r->limit_fma, 1e9),
         "share_of_peak", cam_cli_json_real(r->share_of_peak), "rss_bytes",
         r->rss_bytes > 0 ? cam_cli_json_real(r->rss_bytes) : json_null(), "vs_torch",
-        cam_cli_json_real(ratio(r->torch_seconds, m)), "vs_plain",
-        cam_cli_json_real(ratio(r->plain_seconds, m)), "torch", json_of_torch(m), "plain",
-        json_of_plain(m));
+        cam_cli_json_real(ratio(r->torch_seconds, r->step)), "vs_plain",
+        cam_cli_json_real(ratio(r->plain_seconds, r->step)), "torch", json_of_torch(m), "plain",
+        json_of_plain(m), "cpu_us_per_token", cam_bench_json_timing(r->step_cpu, tokens(m) * 1e-6),
+        "vs_torch_cpu", cam_cli_json_real(ratio(r->torch_cpu, r->step_cpu)), "vs_plain_cpu",
+        cam_cli_json_real(ratio(r->plain_cpu, r->step_cpu)));
 }
 
 static json_t *json_of_config(const struct measured *m, const struct cam_machine *machine) {
@@ -239,12 +241,14 @@ static void print_head(const struct measured *m, const struct cam_machine *machi
     printf("medians of %zu; lowest and highest in brackets\n\n", m->config.n_repeats);
 }
 
-static void print_other(const char *name, struct cam_timing seconds, double loss, const char *how,
-                        const struct measured *m) {
+static void print_other(const char *name, struct cam_timing seconds, struct cam_timing cpu,
+                        double loss, const char *how, const struct measured *m) {
     struct cam_timing rate = cam_timing_rate(seconds, tokens(m));
-    printf("  %-8s %8s tokens/s (%s-%s), loss %.4f (%s): ours is %.2f times as fast\n", name,
-           cam_cli_grouped((int64_t)rate.median), cam_cli_grouped((int64_t)rate.low),
-           cam_cli_grouped((int64_t)rate.high), loss, how, ratio(seconds, m));
+    printf("  %-8s %8s tokens/s (%s-%s), loss %.4f (%s): ours is %.2f times as fast (%.2f in "
+           "processor time)\n",
+           name, cam_cli_grouped((int64_t)rate.median), cam_cli_grouped((int64_t)rate.low),
+           cam_cli_grouped((int64_t)rate.high), loss, how, ratio(seconds, m->result.step),
+           ratio(cpu, m->result.step_cpu));
 }
 
 static void print_row(const struct measured *m) {
@@ -260,17 +264,19 @@ static void print_row(const struct measured *m) {
            cam_cli_grouped((int64_t)step.median), cam_cli_grouped((int64_t)step.low),
            cam_cli_grouped((int64_t)step.high), r->loss, r->flops / 1e6, gflops(m),
            100 * r->share_of_peak, r->limit_fma.median / 1e9);
-    printf("           us a token: forward %.1f, backward %.1f, update %.1f\n",
-           r->in_forward.median * each, r->in_backward.median * each, r->in_update.median * each);
+    printf("           us a token: forward %.1f, backward %.1f, update %.1f; %.1f us of "
+           "processor time and thread\n",
+           r->in_forward.median * each, r->in_backward.median * each, r->in_update.median * each,
+           r->step_cpu.median * each);
     if (r->rss_bytes > 0)
         printf("  memory   %sB at most\n", cam_cli_short(r->rss_bytes));
     if (r->has_torch) {
         snprintf(how, sizeof how, "%s; %s; %sB", r->torch_about, torch_optimiser(m),
                  cam_cli_short(r->torch_rss_bytes));
-        print_other("PyTorch", r->torch_seconds, r->torch_loss, how, m);
+        print_other("PyTorch", r->torch_seconds, r->torch_cpu, r->torch_loss, how, m);
     }
     if (r->has_plain)
-        print_other("plain C", r->plain_seconds, r->plain_loss,
+        print_other("plain C", r->plain_seconds, r->plain_cpu, r->plain_loss,
                     cam_plain_has_openmp() ? "loops, OpenMP; AdamW" : "loops, one thread; AdamW",
                     m);
     printf("\n");

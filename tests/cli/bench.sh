@@ -46,7 +46,7 @@ expect 0 cambium bench kernels --experts 256 --width 32 --tokens 16 --repeat 1 -
 
 # What cannot be measured is refused, by name.
 expect 64 cambium bench
-says "peer, train or kernels"
+says "bench needs peer, train, kernels"
 expect 64 cambium bench poor
 expect 64 cambium bench peer more
 expect 64 cambium bench peer --experts 1000

@@ -1,3 +1,2 @@
 cam_test(math topk)
 cam_test(math vector_rows)
-cam_test(math panel)
