@@ -170,12 +170,14 @@ enum cam_status cam_settings_set(struct cam_settings *settings, const char *key,
 }
 
 /* Shortest decimal form that reads back as the same double. */
-static void print_real(double value, char *text, size_t n_bytes) {
+static void print_real(double value, char text[CAM_SETTING_TEXT_BYTES]) {
+    char decimal[64];
     for (int digits = 1; digits <= DBL_DECIMAL_DIG; digits++) {
-        snprintf(text, n_bytes, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
+        snprintf(decimal, sizeof decimal, "%.*g", digits, value);
+        if (strtod(decimal, NULL) == value)
+            break;
     }
+    strcpy(text, decimal);
 }
 
 enum cam_status cam_settings_get(const struct cam_settings *settings, const char *key,
@@ -196,7 +198,7 @@ enum cam_status cam_settings_get(const struct cam_settings *settings, const char
         break;
     case CAM_SETTING_REAL:
         memcpy(&real, field, sizeof real);
-        print_real(real, text, CAM_SETTING_TEXT_BYTES);
+        print_real(real, text);
         break;
     case CAM_SETTING_TEXT:
         snprintf(text, CAM_SETTING_TEXT_BYTES, "%s", field);
