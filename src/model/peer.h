@@ -27,6 +27,7 @@ struct cam_peer_last {
     int measured;                 /* update has measured generations that are not open */
     cam_real *query;              /* (N, P, 2, dk), normalised */
     cam_real *factor;             /* (N, P, 2) of the normalisation */
+    cam_real *panel[2];           /* sub-keys packed for math/panel.h, or NULL */
     uint32_t *expert;             /* (N, n_picks) */
     uint32_t *pair;               /* i << 16 | j */
     cam_real *gate;               /* (N, n_picks) */
@@ -109,6 +110,9 @@ extern const struct cam_ff_ops cam_ff_peer_reference, cam_ff_pkm_reference;
 
 void cam_peer_scratch_init(const struct cam_peer *peer, struct cam_arena *arena,
                            struct cam_peer_scratch *scratch);
+
+/* Before cam_peer_retrieve: packs the sub-keys where that is faster. */
+void cam_peer_pack_subkeys(struct cam_peer *peer, const struct cam_pass *pass);
 
 /* Tokens [t0, t0 + n_tokens): queries in last.query are normalised in place; experts, pairs and
  * gates are written. */

@@ -8,6 +8,7 @@
  * ranked, or any pair just outside the 50, ties; then, rarely, all pairs that reach the K-th sum
  * are ranked by id. */
 #include "math/blas.h"
+#include "math/panel.h"
 #include "math/topk.h"
 #include "math/vector_rows.h"
 #include "model/peer.h"
@@ -140,14 +141,45 @@ void cam_peer_product_top_k(const cam_real *a, const cam_real *b, size_t subkeys
                     score);
 }
 
+struct packing {
+    const struct cam_peer *peer;
+    cam_real *const *panel;
+};
+
+static void pack_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct packing *p = context;
+    size_t S = p->peer->shape.subkeys, dk = p->peer->ff.config.key_width;
+    for (int h = 0; h < 2; h++)
+        cam_panel_pack(p->peer->subkey[h]->value, S, dk, dk, i_block * CAM_PANEL_ROWS, p->panel[h]);
+}
+
+void cam_peer_pack_subkeys(struct cam_peer *peer, const struct cam_pass *pass) {
+    size_t padded = padded_subkeys(peer->shape.subkeys), dk = peer->ff.config.key_width;
+    if (!cam_panel_fast())
+        return;
+    for (int h = 0; h < 2; h++)
+        peer->last.panel[h] =
+            cam_arena_alloc(pass->arena, cam_panel_reals(padded, dk) * sizeof(cam_real));
+    struct packing packing = {.peer = peer, .panel = peer->last.panel};
+    cam_threads_run(pass->threads, padded / CAM_PANEL_ROWS, pack_block, &packing);
+}
+
+/* Scores of N_ROWS queries: one row of SCORE[h] a query, PADDED apart.  Without panels, sub-keys go
+ * in blocks of a fixed size, whatever S is, so that growth cannot move the bits of old scores. */
 static void score_rows(struct cam_peer *peer, const cam_real *query, size_t n_rows,
                        cam_real *const score[2]) {
     size_t dk = peer->ff.config.key_width, padded = padded_subkeys(peer->shape.subkeys);
-    for (int h = 0; h < 2; h++)
+    for (int h = 0; h < 2; h++) {
+        const cam_real *q = query + (size_t)h * dk;
+        if (peer->last.panel[h]) {
+            cam_panel_product(q, n_rows, dk, 2 * dk, peer->last.panel[h], padded, score[h], padded);
+            continue;
+        }
         for (size_t i = 0; i < padded; i += CAM_SUBKEY_BLOCK)
-            cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n_rows, CAM_SUBKEY_BLOCK, dk, 1,
-                     query + (size_t)h * dk, 2 * dk, peer->subkey[h]->value + i * dk, dk, 0,
-                     score[h] + i, padded);
+            cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n_rows, CAM_SUBKEY_BLOCK, dk, 1, q, 2 * dk,
+                     peer->subkey[h]->value + i * dk, dk, 0, score[h] + i, padded);
+    }
 }
 
 /* The first sub-key whose bias is not zero; S when all generations are open. */
