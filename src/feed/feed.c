@@ -1,6 +1,7 @@
 #include "feed/feed.h"
 
 #include "base/log.h"
+#include "feed/discover.h"
 #include "feed/encoding.h"
 #include "feed/feed_formats.h"
 
@@ -72,14 +73,32 @@ enum cam_status cam_feed_find_format(const char *name, const struct cam_feed_for
     return cam_fail(CAM_ERR_CONFIG, "format \"%.32s\" is not known; formats: %s", name, known);
 }
 
+/* A page in place of a feed: the feeds it names are the remedy. */
+static enum cam_status page_instead(const struct cam_feed_input *input) {
+    char named[512] = "", shown[200];
+    struct cam_feed_links links;
+    enum cam_status status =
+        cam_feed_discover(input->bytes, input->n_bytes, input->content_type, input->base, &links);
+    for (size_t i = 0, used = 0; i < links.n_links && i < 3 && used < sizeof named; i++)
+        used += (size_t)snprintf(named + used, sizeof named - used, "%s%s", i ? ", " : "",
+                                 cam_neutral_text(links.link[i].url, shown, sizeof shown));
+    cam_feed_links_release(&links);
+    if (status != CAM_OK && status != CAM_ERR_DATA)
+        return status;
+    if (*named)
+        return cam_fail(CAM_ERR_DATA,
+                        "an HTML page, not a feed; its feeds, to be given in its place: %s", named);
+    return cam_fail(CAM_ERR_DATA, "an HTML page, not a feed, and it names none (to take the page "
+                                  "itself as a document: --format html)");
+}
+
 static enum cam_status no_reader(const struct cam_feed_input *input) {
     char type[128], head[33] = "", shown[64];
     if (input->n_bytes == 0)
         return cam_fail(CAM_ERR_DATA, "empty: 0 bytes hold no feed");
     media_type(input->content_type, type, sizeof type);
     if (cam_feed_format_html.sniff(input->bytes, input->n_bytes, type) != CAM_SNIFF_NO)
-        return cam_fail(CAM_ERR_DATA, "an HTML page, not a feed (to take the page itself as a "
-                                      "document: --format html)");
+        return page_instead(input);
     memcpy(head, input->bytes, input->n_bytes < 32 ? input->n_bytes : 32);
     return cam_fail(CAM_ERR_DATA,
                     "no reader for content type \"%s\" beginning \"%s\"; Atom, RSS, JSON Feed, "

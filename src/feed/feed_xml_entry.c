@@ -109,6 +109,8 @@ static enum cam_status set_title(struct delivery *d, const struct cam_xml_part *
     size_t n;
     enum kind kind;
     CAM_TRY(part_text(d, part, &text, &n, &kind));
+    if (kind == KIND_NONE && part->kind != KIND_NONE)
+        kind = KIND_GUESS; /* a word may look like base64; a title is never a picture */
     if (kind == KIND_GUESS)
         kind = cam_markup_is_html(text, n, CAM_MARKUP_STRICT) ? KIND_HTML : KIND_TEXT;
     if (kind == KIND_HTML) {

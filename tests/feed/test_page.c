@@ -153,6 +153,19 @@ Test(page, a_page_in_place_of_a_feed_is_refused) {
     cr_assert_eq(c.n_documents, 0);
 }
 
+Test(page, a_page_in_place_of_a_feed_names_its_feeds) {
+    const char page[] =
+        "<!DOCTYPE html><html><link rel=alternate type=application/rss+xml href=/rss>"
+        "<link rel=alternate type=application/atom+xml href=http://y/a></html>";
+    const struct cam_feed_input input = {
+        .bytes = page, .n_bytes = sizeof page - 1, .base = "http://x/page"};
+    struct cam_feed_limits limits;
+    struct cam_document_sink sink = collector_sink(&c);
+    cam_feed_limits_init(&limits);
+    cr_assert_eq(cam_feed_read_input(&input, &limits, &sink, NULL), CAM_ERR_DATA);
+    cr_assert(strstr(cam_message(), "http://x/rss, http://y/a"), "%s", cam_message());
+}
+
 Test(page, P04_main_text_is_linear) {
     static const char *const units[] = {
         "<p>word word</p>", "<a href=x>y</a><br>", "<li>x", "<h1>h</h1>", "<div>", "w "};
