@@ -77,7 +77,7 @@ SELECT d.document, d.feed, d.source, d.guid, d.url, d.url_display, d.title, d.ti
     t.rank AS trained_rank, t.lineage, t.first_step, t.last_step, t.tokens,
     t.bytes AS trained_bytes, t.nll,
     round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte,
-    j.journalled_at
+    j.journalled_at, d.near AS near_duplicate_of
 FROM documents AS d
     JOIN journal AS j ON j.position = d.document
     JOIN living_states AS s ON s.document = d.document
@@ -98,6 +98,13 @@ FROM journal AS j
     LEFT JOIN documents AS d ON d.document = j.position
     LEFT JOIN living_controls AS c ON c.position = j.position;
 
+-- Each feed's share of the bytes of the newest feed.share_window documents that were admitted.
+CREATE VIEW living_shares AS
+SELECT feed, round(CAST(sum(bytes) AS REAL) / nullif(sum(sum(bytes)) OVER (), 0), 6) AS share
+FROM (SELECT feed, bytes FROM documents WHERE admission = 'train' ORDER BY document DESC
+      LIMIT (SELECT CAST(value AS INTEGER) FROM living_settings WHERE key = 'feed.share_window'))
+GROUP BY feed;
+
 CREATE VIEW v1_feeds AS
 SELECT f.feed, f.name, f.url_display AS url, f.format, f.interval_s,
     CASE WHEN f.removed IS NOT NULL THEN 'removed' WHEN f.gone THEN 'gone' ELSE 'active' END
@@ -114,8 +121,27 @@ SELECT f.feed, f.name, f.url_display AS url, f.format, f.interval_s,
     f.etag, f.last_modified, f.polled_at,
     CASE WHEN f.next_poll_at_ms > 0
          THEN strftime('%Y-%m-%dT%H:%M:%SZ', f.next_poll_at_ms / 1000, 'unixepoch') END
-        AS next_poll_at
-FROM feeds AS f;
+        AS next_poll_at,
+    (SELECT count(*) FROM documents AS d WHERE d.feed = f.feed AND d.admission = 'quarantined')
+        AS quarantined,
+    coalesce(r.share, 0.0) AS share, f.ttl_s, f.ca_file
+FROM feeds AS f LEFT JOIN living_shares AS r ON r.feed = f.feed;
+
+-- One row: what waits for training, against the bounds that make fetching wait.  While it is less
+-- than a batch may need (batch_bytes, 64 bytes a token, the longest there is), it is not full, whatever the bounds say.
+CREATE VIEW v1_inbox AS
+SELECT documents, bytes, max_documents, max_bytes, batch_bytes,
+    (documents >= max_documents OR bytes >= max_bytes) AND bytes >= batch_bytes AS is_full
+FROM (SELECT count(*) AS documents, coalesce(sum(d.bytes), 0) AS bytes
+      FROM documents AS d
+      WHERE d.admission = 'train' AND d.document > (SELECT t.position FROM trainer AS t)),
+    (SELECT max(CAST(value AS INTEGER)) FILTER (WHERE key = 'inbox.max_documents')
+            AS max_documents,
+        max(CAST(value AS INTEGER)) FILTER (WHERE key = 'inbox.max_bytes') AS max_bytes,
+        64 * max(CAST(value AS INTEGER)) FILTER (WHERE key = 'train.rows')
+            * max(CAST(value AS INTEGER)) FILTER (WHERE key = 'model.context') AS batch_bytes
+     FROM living_settings
+     WHERE key IN ('inbox.max_documents', 'inbox.max_bytes', 'train.rows', 'model.context'));
 
 CREATE VIEW v1_steps AS
 SELECT h.step, h.lineage, h.position, h."offset", h.new_tokens, h.new_bytes, h.replay_tokens,
@@ -296,7 +322,7 @@ FROM lineages AS l LEFT JOIN lineage_spans AS s ON s.lineage = l.lineage;
 
 CREATE VIEW v1_quarantine AS
 SELECT s.document, s.state, s.reason, d.domain, d.source, d.title_display, d.bytes,
-    j.journalled_at
+    j.journalled_at, d.near AS near_duplicate_of, d.feed, d.url_display
 FROM living_states AS s
     JOIN documents AS d ON d.document = s.document
     JOIN journal AS j ON j.position = s.document

@@ -5,47 +5,87 @@
 #include "store/journal.h"
 #include "store/query.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
-    "usage: cambium feed add URL [--name NAME] [--every DURATION] [--format FORMAT]\n"
+    "usage: cambium feed add URL [--name NAME] [--every DURATION] [--format FORMAT] [--ca FILE]\n"
+    "                        [--later]\n"
     "       cambium feed list [--json]\n"
     "       cambium feed remove URL\n"
     "       cambium feed import-opml FILE [--every DURATION]\n"
     "\n"
     "  --name NAME       domain of entries that name none (default: what the feed calls itself)\n"
-    "  --every DURATION  time between polls: 90s, 30m, 6h, 2d (default 1h)\n"
+    "  --every DURATION  time between polls: 90s, 30m, 6h, 2d (default 1h); a publisher who asks\n"
+    "                    for longer gets it, up to a day\n"
     "  --format FORMAT   atom, rss, jsonfeed, ndjson, html or text (default: found by looking)\n"
+    "  --ca FILE         PEM certificates to trust for this feed instead of the system's\n"
+    "  --later           only write it down; the first poll is the next run's\n"
     "  --json            one object a line\n"
     "\n"
-    "Adding a URL again changes its name and interval.  Private addresses are refused unless\n"
-    "listed: cambium config feed.allow_hosts 127.0.0.1,feeds.intranet\n"
+    "add asks the server once and journals what it has.  If that fails the feed stays, says why "
+    "in\n"
+    "the list, and is tried again: after a minute, then ever less often, down to every 6 hours; a\n"
+    "feed that is gone (HTTP 410) is not.  Adding a URL again changes its name and interval.\n"
+    "A user and password in the URL are kept apart from it and shown nowhere.  Private addresses\n"
+    "are refused unless listed: cambium config feed.allow_hosts 127.0.0.1,feeds.intranet\n"
     "\n"
     "Examples:\n"
     "  cambium feed add https://example.org/feed.atom --every 6h\n"
     "  cambium feed list\n"
     "  cambium feed remove https://example.org/feed.atom\n"
     "\n"
-    "See also: cambium help run, cambium help ingest\n";
+    "See also: cambium help run, cambium help ingest, cambium help quarantine\n";
 
 struct options {
-    const char *name, *format;
+    const char *name, *format, *ca;
     int64_t interval_s;
-    int json;
+    int later, json;
 };
+
+/* The file by its whole path: the service runs elsewhere. */
+static enum cam_status find_ca(const char *file, char path[PATH_MAX]) {
+    if (!realpath(file, path))
+        return cam_fail_errno(CAM_ERR_NOINPUT, errno, "--ca %s: cannot open", file);
+    if (access(path, R_OK) != 0)
+        return cam_fail_errno(CAM_ERR_PERMISSION, errno, "--ca %s: cannot read", file);
+    return CAM_OK;
+}
+
+static enum cam_status first_poll(struct cam_database *database, int64_t feed) {
+    struct cam_fetcher_options options = {.stop = cam_service_stop_flag()};
+    struct cam_fetcher_round round;
+    enum cam_status status = cam_fetcher_first_poll(database, &options, feed, &round);
+    if (status == CAM_OK && round.n_failed)
+        cam_cli_say("the feed was added; its first poll failed and is tried again");
+    return status == CAM_STOPPED ? CAM_OK : status;
+}
 
 static enum cam_status add(struct cam_cli *cli, const struct options *o) {
     const struct cam_feed_format *format;
     struct cam_workspace *workspace = NULL;
     const char *url = cam_cli_argument(cli, 1);
+    char ca[PATH_MAX];
+    int64_t feed = 0, known = 0;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a URL: feed add URL"));
     CAM_TRY(cam_fetcher_check_url(url));
     if (o->format)
         CAM_TRY(cam_fetcher_format(o->format, &format));
+    if (o->ca)
+        CAM_TRY(find_ca(o->ca, ca));
     CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status = cam_feeds_add(cam_workspace_database(workspace), url, o->name,
-                                           o->format, o->interval_s, NULL);
+    struct cam_database *database = cam_workspace_database(workspace);
+    enum cam_status status = cam_feeds_find(database, url, &known);
+    if (status == CAM_OK)
+        status = cam_feeds_add(database, url, o->name, o->format, o->interval_s, &feed);
+    if (status == CAM_OK && o->ca)
+        status = cam_feeds_set_ca(database, feed, ca);
+    if (status == CAM_OK && !known && !o->later)
+        status = first_poll(database, feed);
     cam_workspace_close(workspace);
     return status;
 }
@@ -60,17 +100,55 @@ static enum cam_status drop(struct cam_cli *cli) {
     return status;
 }
 
+enum column {
+    NAME,
+    URL,
+    STATE,
+    INTERVAL_S,
+    DOCUMENTS,
+    TRAINED,
+    HTTP_STATUS,
+    ERROR,
+    NEXT_POLL_AT,
+    FORMAT,
+    DUPLICATES,
+    REVISIONS,
+    HELD_OUT,
+    REJECTED,
+    POLLS,
+    FAILURES,
+    POLLED_AT,
+    QUARANTINED,
+    SHARE
+};
+#define LIST_SQL                                                                                   \
+    "SELECT name, url, state, interval_s, documents, trained, http_status, error, next_poll_at,"   \
+    " format, duplicates, revisions, held_out, rejected, polls, failures, polled_at, quarantined," \
+    " share, ttl_s, ca_file, bytes_fetched FROM v1_feeds WHERE state <> 'removed' ORDER BY feed"
+
 static enum cam_status print_feed(void *context, const struct cam_value *v, size_t n) {
     const struct options *o = context;
     if (o->json)
         return cam_cli_print_row(v, n);
     char url[1024], name[256], error[512];
-    printf("%s\n  %s, %s, every %s s, %s documents (%s trained), next poll %s\n",
-           cam_neutral_text(v[1].text, url, sizeof url),
-           *v[0].text ? cam_neutral_text(v[0].text, name, sizeof name) : "no name yet", v[2].text,
-           v[3].text, v[4].text, v[5].text, *v[8].text ? v[8].text : "as soon as it runs");
-    if (*v[7].text)
-        printf("  last poll failed: %s\n", cam_neutral_text(v[7].text, error, sizeof error));
+    int is_gone = strcmp(v[STATE].text, "gone") == 0;
+    const char *state = is_gone                    ? "gone, not polled any more"
+                        : v[FAILURES].whole > 0    ? "failing"
+                        : v[POLLS].whole == 0      ? "not polled yet"
+                        : v[HTTP_STATUS].whole > 0 ? "good"
+                                                   : "active";
+    printf("%s\n  %s: %s, every %s s, %s documents (%s trained, %s quarantined), share %.1f %%\n",
+           cam_neutral_text(v[URL].text, url, sizeof url),
+           *v[NAME].text ? cam_neutral_text(v[NAME].text, name, sizeof name) : "no name yet", state,
+           v[INTERVAL_S].text, v[DOCUMENTS].text, v[TRAINED].text, v[QUARANTINED].text,
+           100 * v[SHARE].real);
+    if (!is_gone)
+        printf("  polled %s times, next poll %s\n", v[POLLS].text,
+               *v[NEXT_POLL_AT].text ? v[NEXT_POLL_AT].text : "as soon as it runs");
+    if (*v[ERROR].text)
+        printf("  failed %s time%s in a row: %s\n", v[FAILURES].text,
+               v[FAILURES].whole == 1 ? "" : "s",
+               cam_neutral_text(v[ERROR].text, error, sizeof error));
     return CAM_OK;
 }
 
@@ -80,11 +158,7 @@ static enum cam_status list(struct cam_cli *cli, const struct options *o) {
     CAM_TRY(cam_cli_arguments(cli, 1, 1, "nothing after list"));
     CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_READ, &workspace));
     enum cam_status status =
-        cam_query(cam_workspace_database(workspace),
-                  "SELECT name, url, state, interval_s, documents, trained, http_status, error,"
-                  " next_poll_at, format, duplicates, revisions, held_out, rejected, polls,"
-                  " failures FROM v1_feeds WHERE state <> 'removed' ORDER BY feed",
-                  NULL, print_feed, &copy);
+        cam_query(cam_workspace_database(workspace), LIST_SQL, NULL, print_feed, &copy);
     cam_workspace_close(workspace);
     return status;
 }
@@ -93,6 +167,8 @@ static enum cam_status run(struct cam_cli *cli) {
     static const struct option longs[] = {{"name", required_argument, NULL, 'n'},
                                           {"every", required_argument, NULL, 'e'},
                                           {"format", required_argument, NULL, 'f'},
+                                          {"ca", required_argument, NULL, 'c'},
+                                          {"later", no_argument, NULL, 'l'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     struct options o = {.interval_s = CAM_CLI_FEED_INTERVAL_S};
@@ -104,6 +180,10 @@ static enum cam_status run(struct cam_cli *cli) {
             CAM_TRY(cam_cli_duration("--every", optarg, &o.interval_s));
         else if (found == 'f')
             o.format = optarg;
+        else if (found == 'c')
+            o.ca = optarg;
+        else if (found == 'l')
+            o.later = 1;
         else if (found == 'j')
             o.json = 1;
         else

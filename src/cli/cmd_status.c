@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "store/history.h"
+#include "store/journal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ static const char help[] =
 
 struct extra {
     char policy[128], preset[64];
-    int64_t feeds;
+    int64_t feeds, failing;
+    struct cam_inbox inbox;
     pid_t owner;
 };
 
@@ -35,8 +37,18 @@ static enum cam_status read_extra(const struct cam_cli *cli, struct cam_database
                            extra->policy, sizeof extra->policy));
     CAM_TRY(cam_query_text(database, "SELECT value FROM v1_settings WHERE key = 'model.preset'",
                            NULL, extra->preset, sizeof extra->preset));
+    CAM_TRY(cam_journal_inbox(database, &extra->inbox));
+    CAM_TRY(cam_query_int(database,
+                          "SELECT count(*) FROM v1_feeds WHERE state = 'active' AND failures > 0",
+                          NULL, 0, &extra->failing));
     return cam_query_int(database, "SELECT count(*) FROM v1_feeds WHERE state = 'active'", NULL, 0,
                          &extra->feeds);
+}
+
+static json_t *inbox_json(const struct cam_inbox *inbox) {
+    return json_pack("{s:I,s:I,s:I,s:I,s:b}", "documents", (json_int_t)inbox->documents, "bytes",
+                     (json_int_t)inbox->bytes, "max_documents", (json_int_t)inbox->max_documents,
+                     "max_bytes", (json_int_t)inbox->max_bytes, "full", inbox->is_full);
 }
 
 static enum cam_status print_json(const struct cam_counts *c, const struct extra *extra) {
@@ -46,13 +58,14 @@ static enum cam_status print_json(const struct cam_counts *c, const struct extra
                   (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out, "set_aside",
                   (json_int_t)c->set_aside);
     return cam_cli_print_json(
-        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "documents", documents,
-                  "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts, "generations",
-                  (json_int_t)c->generations, "lineage", (json_int_t)c->lineage, "step",
-                  (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot), "model_hash",
-                  cam_cli_json_text(c->model_hash), "bits_per_byte",
+        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o}", "documents",
+                  documents, "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts,
+                  "generations", (json_int_t)c->generations, "lineage", (json_int_t)c->lineage,
+                  "step", (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot),
+                  "model_hash", cam_cli_json_text(c->model_hash), "bits_per_byte",
                   cam_cli_json_real(c->bits_per_byte), "policy", cam_cli_json_text(extra->policy),
                   "preset", cam_cli_json_text(extra->preset), "feeds", (json_int_t)extra->feeds,
+                  "feeds_failing", (json_int_t)extra->failing, "inbox", inbox_json(&extra->inbox),
                   "running", extra->owner ? json_integer((json_int_t)extra->owner) : json_null()));
 }
 
@@ -70,8 +83,14 @@ static void print_lines(const struct cam_counts *c, const struct extra *extra) {
     printf("lineage        %lld\n", (long long)c->lineage);
     printf("snapshot       %s\n", *c->snapshot ? c->snapshot : "none yet");
     printf("model hash     %s\n", c->model_hash);
-    printf("policy         %s, preset %s, %lld feeds\n", extra->policy, extra->preset,
+    printf("policy         %s, preset %s, %lld feeds", extra->policy, extra->preset,
            (long long)extra->feeds);
+    if (extra->failing)
+        printf(", %lld failing (cambium feed list)", (long long)extra->failing);
+    putchar('\n');
+    if (extra->inbox.is_full)
+        printf("inbox          full: %s documents, %s bytes wait for training; fetching pauses\n",
+               cam_cli_grouped(extra->inbox.documents), cam_cli_grouped(extra->inbox.bytes));
     if (extra->owner)
         printf("service        process %ld\n", (long)extra->owner);
     else

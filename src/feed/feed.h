@@ -100,6 +100,19 @@ CAM_MUST_USE enum cam_status cam_feed_find_format(const char *name,
 /* The format that looks likeliest by the first bytes, or NULL. */
 const struct cam_feed_format *cam_feed_sniff_format(const struct cam_feed_input *input);
 
+/* What a feed asks of those who poll it.  Hints only: they may be missing, and they may be absurd.
+ */
+struct cam_feed_hints {
+    int64_t ttl_s;       /* least time between polls (RSS ttl, sy:updatePeriod); 0: not said */
+    uint32_t skip_hours; /* bit h: do not poll in hour h, UTC (RSS skipHours) */
+    uint32_t skip_days;  /* bit d: nor on day d, 0 = Sunday (RSS skipDays) */
+};
+
+/* Reads them from the head of an XML feed, up to its first entry; all zero for anything else.
+ * CONTENT_TYPE may be NULL. */
+void cam_feed_hints_read(const char *bytes, size_t n_bytes, const char *content_type,
+                         struct cam_feed_hints *hints);
+
 /* The content type that goes with a file name's ending (".ndjson", ".atom", ".html", ".txt" ...),
  * or NULL.  Static. */
 const char *cam_feed_type_of_name(const char *file_name);

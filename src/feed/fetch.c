@@ -7,9 +7,11 @@
 #include "feed/address.h"
 #include "feed/gunzip.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +26,7 @@
 enum problem {
     PROBLEM_NONE,
     PROBLEM_BODY,     /* over max_bytes */
-    PROBLEM_HEADER,   /* over max_header_bytes */
+    PROBLEM_HEADER,   /* over max_header_bytes or max_headers */
     PROBLEM_ENCODING, /* an encoding we did not ask for */
     PROBLEM_ADDRESS,  /* not public, not allowed */
     PROBLEM_OTHER,    /* cam_message() says it; `status` is the status */
@@ -42,7 +44,10 @@ struct transfer {
     char *origin;          /* "scheme://host:port" they belong to */
     char *host;            /* of the current hop, without brackets */
     char *target;          /* of the current hop, without credentials */
-    size_t header_bytes, dropped_bytes;
+    char *moved;           /* where permanent redirects led; NULL so far */
+    int is_home;           /* the current hop goes where the credentials belong */
+    int is_uncacheable;    /* no-store or no-cache */
+    size_t header_bytes, n_headers, dropped_bytes;
     struct cam_gunzip *gunzip; /* NULL where the body comes as it is */
     char encoding[32];         /* Content-Encoding of the current answer */
     enum problem problem;
@@ -62,6 +67,7 @@ void cam_fetch_request_init(struct cam_fetch_request *request, const char *url) 
         .url = url,
         .max_bytes = 32u << 20,
         .max_header_bytes = 64u << 10,
+        .max_headers = 256,
         .max_redirects = 5,
         .total_ms = 60000,
         .connect_ms = 15000,
@@ -80,6 +86,8 @@ static void free_strings(struct cam_fetch_result *result) {
 
 void cam_fetch_result_release(struct cam_fetch_result *result) {
     free_strings(result);
+    free(result->moved_url);
+    result->moved_url = NULL;
     cam_buffer_release(&result->body);
 }
 
@@ -176,20 +184,44 @@ static void note_encoding(struct transfer *t, const char *line, size_t n_bytes) 
     free(value);
 }
 
+/* Cache-Control: how long the answer is fresh, unless it says not to be cached at all. */
+static void note_freshness(struct transfer *t, const char *line, size_t n_bytes) {
+    char *value = header_value(line, n_bytes, "Cache-Control"), *rest = NULL;
+    for (char *word = value ? strtok_r(value, ", \t", &rest) : NULL; word;
+         word = strtok_r(NULL, ", \t", &rest)) {
+        if (strcasecmp(word, "no-store") == 0 || strcasecmp(word, "no-cache") == 0)
+            t->is_uncacheable = 1;
+        if (strncasecmp(word, "max-age=", 8) != 0)
+            continue;
+        const char *digits = word + 8 + (word[8] == '"');
+        if (isdigit((unsigned char)*digits)) {
+            long long seconds = strtoll(digits, NULL, 10);
+            t->result->max_age_s =
+                seconds > CAM_FETCH_MAX_RETRY_AFTER_S ? CAM_FETCH_MAX_RETRY_AFTER_S : (long)seconds;
+        }
+    }
+    if (t->is_uncacheable)
+        t->result->max_age_s = -1;
+    free(value);
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *context) {
     struct transfer *t = context;
     size_t n_bytes = size * n;
     t->header_bytes += n_bytes;
-    if (t->header_bytes > t->request->max_header_bytes) {
+    t->n_headers++;
+    if (t->header_bytes > t->request->max_header_bytes || t->n_headers > t->request->max_headers) {
         t->problem = PROBLEM_HEADER;
         return 0;
     }
     if (n_bytes >= 5 && strncasecmp(line, "HTTP/", 5) == 0) { /* a new answer begins */
         free_strings(t->result);
-        t->result->retry_after_s = -1;
+        t->result->retry_after_s = t->result->max_age_s = -1;
+        t->is_uncacheable = 0;
         t->encoding[0] = '\0';
     }
     note_encoding(t, line, n_bytes);
+    note_freshness(t, line, n_bytes);
     keep(&t->result->etag, header_value(line, n_bytes, "ETag"));
     keep(&t->result->last_modified, header_value(line, n_bytes, "Last-Modified"));
     keep(&t->result->content_type, header_value(line, n_bytes, "Content-Type"));
@@ -200,10 +232,15 @@ static size_t on_header(char *line, size_t size, size_t n, void *context) {
     return n_bytes;
 }
 
+static int has_proxy(const struct cam_fetch_request *request) {
+    return request->proxy && *request->proxy;
+}
+
 static curl_socket_t on_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
     struct transfer *t = context;
     (void)purpose;
-    if (!cam_address_is_public(&address->addr) &&
+    /* To a proxy is where the operator sent us; see check_behind_proxy. */
+    if (!has_proxy(t->request) && !cam_address_is_public(&address->addr) &&
         !cam_address_is_allowed(&address->addr, t->host, t->request->allow)) {
         t->problem = PROBLEM_ADDRESS;
         cam_address_text(&address->addr, t->refused, sizeof t->refused);
@@ -232,7 +269,8 @@ static char *url_part(CURLU *url, CURLUPart part, unsigned flags) {
 }
 
 /* Refuses what is no http(s) URL, and the way from https back to http. */
-static enum cam_status check_url(struct transfer *t, CURLU *url, const char *text, int is_first) {
+static enum cam_status check_url(const struct transfer *t, CURLU *url, const char *text,
+                                 int is_first) {
     CURLUcode code = curl_url_set(url, CURLUPART_URL, text, 0);
     char *scheme = code == CURLUE_OK ? url_part(url, CURLUPART_SCHEME, 0) : NULL;
     int is_http = scheme && strcmp(scheme, "http") == 0;
@@ -292,11 +330,35 @@ static enum cam_status split_url(struct transfer *t, CURLU *url, int is_first) {
         memmove(t->host, t->host + 1, n_host - 2);
         t->host[n_host - 2] = '\0';
     }
-    int is_home = strcmp(origin, t->origin) == 0;
+    t->is_home = strcmp(origin, t->origin) == 0;
     free(origin);
-    curl_easy_setopt(t->curl, CURLOPT_USERNAME, is_home ? t->user : NULL);
-    curl_easy_setopt(t->curl, CURLOPT_PASSWORD, is_home ? t->password : NULL);
+    curl_easy_setopt(t->curl, CURLOPT_USERNAME, t->is_home ? t->user : NULL);
+    curl_easy_setopt(t->curl, CURLOPT_PASSWORD, t->is_home ? t->password : NULL);
     curl_easy_setopt(t->curl, CURLOPT_URL, t->target);
+    return CAM_OK;
+}
+
+/* Through a proxy no socket shows where a request ends up.  What the URL itself says is checked:
+ * addresses (libcurl has turned "0x7f.1" and its like into dotted form) and localhost. */
+static enum cam_status check_behind_proxy(const struct transfer *t) {
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    const struct sockaddr *address = NULL;
+    size_t n = strlen(t->host);
+    if (!has_proxy(t->request))
+        return CAM_OK;
+    if (inet_pton(AF_INET, t->host, &in.sin_addr) == 1)
+        address = (const struct sockaddr *)&in;
+    else if (inet_pton(AF_INET6, t->host, &in6.sin6_addr) == 1)
+        address = (const struct sockaddr *)&in6;
+    int is_private = address ? !cam_address_is_public(address) &&
+                                   !cam_address_is_allowed(address, t->host, t->request->allow)
+                             : strcasecmp(t->host, "localhost") == 0 ||
+                                   (n > 10 && strcasecmp(t->host + n - 10, ".localhost") == 0);
+    if (is_private)
+        return cam_fail(CAM_ERR_PERMISSION,
+                        "%s: %s is not a public address, and is not asked for through a proxy",
+                        t->shown, t->host);
     return CAM_OK;
 }
 
@@ -307,6 +369,19 @@ static enum cam_status set_target(struct transfer *t, const char *text, int is_f
     enum cam_status status = check_url(t, url, text, is_first);
     if (status == CAM_OK)
         status = split_url(t, url, is_first);
+    if (status == CAM_OK)
+        status = check_behind_proxy(t);
+    curl_url_cleanup(url);
+    return status;
+}
+
+enum cam_status cam_fetch_check_url(const char *text) {
+    struct transfer t = {0};
+    CURLU *url = curl_url();
+    if (!url)
+        return cam_fail(CAM_ERR_OS, "out of memory for a URL");
+    cam_url_mask(text, t.shown, sizeof t.shown);
+    enum cam_status status = check_url(&t, url, text, 1);
     curl_url_cleanup(url);
     return status;
 }
@@ -331,12 +406,22 @@ static enum cam_status add_validator(struct transfer *t, const char *header, con
     return CAM_OK;
 }
 
+/* "cambium/0.1.0 (+CONTACT)"; a contact that would break the header is left out. */
+static void write_agent(const char *contact, char *agent, size_t agent_bytes) {
+    int is_plain = contact && *contact;
+    for (const char *c = contact; is_plain && *c; c++)
+        is_plain = *c >= 0x20 && *c < 0x7F && *c != '(' && *c != ')';
+    if (is_plain)
+        snprintf(agent, agent_bytes, "cambium/%s (+%s)", CAM_VERSION, contact);
+    else
+        snprintf(agent, agent_bytes, "cambium/%s", CAM_VERSION);
+}
+
 static enum cam_status set_options(struct transfer *t) {
     const struct cam_fetch_request *request = t->request;
     CURL *curl = t->curl;
-    char agent[256];
-    snprintf(agent, sizeof agent, "cambium/%s%s%s%s", CAM_VERSION, request->contact ? " (+" : "",
-             request->contact ? request->contact : "", request->contact ? ")" : "");
+    char agent[512];
+    write_agent(request->contact, agent, sizeof agent);
     CAM_TRY(add_validator(t, "If-None-Match", request->etag));
     CAM_TRY(add_validator(t, "If-Modified-Since", request->last_modified));
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, t->headers);
@@ -344,7 +429,10 @@ static enum cam_status set_options(struct transfer *t) {
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* see fetch.h */
+    curl_easy_setopt(curl, CURLOPT_PROXY, has_proxy(request) ? request->proxy : "");
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, has_proxy(request) ? "" : "*"); /* see fetch.h */
+    curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* see gunzip.h */
@@ -374,8 +462,9 @@ static enum cam_status curl_failure(struct transfer *t, CURLcode code) {
         return cam_fail(CAM_ERR_DATA, "%s: the decompressed body exceeds the limit of %zu bytes",
                         t->shown, t->request->max_bytes);
     case PROBLEM_HEADER:
-        return cam_fail(CAM_ERR_DATA, "%s: the answer's header exceeds the limit of %zu bytes",
-                        t->shown, t->request->max_header_bytes);
+        return cam_fail(CAM_ERR_DATA,
+                        "%s: the answer's header exceeds the limit of %zu bytes or %zu lines",
+                        t->shown, t->request->max_header_bytes, t->request->max_headers);
     case PROBLEM_ENCODING:
         return cam_fail(CAM_ERR_PROTOCOL, "%s: content encoding %s was not asked for", t->shown,
                         t->encoding);
@@ -416,7 +505,7 @@ static enum cam_status run_hop(struct transfer *t) {
         return cam_fail(CAM_ERR_UNAVAILABLE, "%s: no answer within %ld ms", t->shown,
                         t->request->total_ms);
     curl_easy_setopt(t->curl, CURLOPT_TIMEOUT_MS, (long)(left_s * 1000) + 1);
-    t->header_bytes = t->dropped_bytes = 0;
+    t->header_bytes = t->n_headers = t->dropped_bytes = 0;
     t->problem = PROBLEM_NONE;
     t->enough = 0;
     t->error[0] = '\0';
@@ -496,7 +585,22 @@ static int is_redirect(int status) {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+/* The hop just chosen is where the feed lives from now on, if every redirect so far was permanent
+ * and its credentials may go there. */
+static enum cam_status note_moved(struct transfer *t, int is_permanent) {
+    char *moved = NULL;
+    if (!is_permanent || (t->user && !t->is_home))
+        return CAM_OK;
+    moved = strdup(t->target);
+    if (!moved)
+        return cam_fail(CAM_ERR_OS, "out of memory for a URL");
+    free(t->moved);
+    t->moved = moved;
+    return CAM_OK;
+}
+
 static enum cam_status run(struct transfer *t) {
+    int is_permanent = 1;
     CAM_TRY(set_target(t, t->request->url, 1));
     CAM_TRY(set_options(t));
     for (int i_hop = 0;; i_hop++) {
@@ -508,7 +612,9 @@ static enum cam_status run(struct transfer *t) {
         if (i_hop >= t->request->max_redirects)
             return cam_fail(CAM_ERR_PROTOCOL, "%s: more than %d redirects", t->shown,
                             t->request->max_redirects);
+        is_permanent &= t->result->http_status == 301 || t->result->http_status == 308;
         CAM_TRY(set_target(t, next, 0));
+        CAM_TRY(note_moved(t, is_permanent));
     }
     int status = t->result->http_status;
     if (status == 304)
@@ -518,12 +624,14 @@ static enum cam_status run(struct transfer *t) {
     t->result->effective_url = strdup(t->target);
     if (!t->result->effective_url)
         return cam_fail(CAM_ERR_OS, "out of memory for a URL");
+    t->result->moved_url = t->moved;
+    t->moved = NULL;
     return CAM_OK;
 }
 
 enum cam_status cam_fetch(const struct cam_fetch_request *request,
                           struct cam_fetch_result *result) {
-    *result = (struct cam_fetch_result){.retry_after_s = -1};
+    *result = (struct cam_fetch_result){.retry_after_s = -1, .max_age_s = -1};
     cam_buffer_init(&result->body, request->max_bytes);
     struct transfer t = {.request = request, .result = result};
     cam_url_mask(request->url, t.shown, sizeof t.shown);
@@ -541,6 +649,7 @@ enum cam_status cam_fetch(const struct cam_fetch_request *request,
     free(t.origin);
     free(t.host);
     free(t.target);
+    free(t.moved);
     if (status != CAM_OK) {
         free_strings(result);
         cam_buffer_release(&result->body);

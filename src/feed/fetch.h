@@ -6,8 +6,10 @@
  * with the host they were given for and never reach a message (N14); a body cut short is an error,
  * never a result (N13).
  *
- * Proxy variables of the environment are ignored: through a proxy we would check the proxy's
- * address instead of the feed's, and the guard against private addresses would be void (N08).
+ * Proxy variables of the environment are ignored: through a proxy we connect to the proxy's address
+ * instead of the feed's, and the guard against private addresses cannot see what lies behind it
+ * (N08).  A proxy is used only where the request names one; then hosts written as private addresses
+ * or as localhost are still refused, and names are the proxy's to judge.
  *
  * Calls block; any number of threads may fetch at once.  The library is libcurl; nothing outside
  * this file knows. */
@@ -26,12 +28,14 @@ struct cam_fetch_request {
     const char *url;
     const char *etag; /* validators of the last good fetch, byte for byte; NULL if none */
     const char *last_modified;
-    const char *contact;      /* e.g. "https://example.org/bot"; part of the User-Agent */
+    const char *contact;      /* e.g. "https://example.org/bot"; part of the User-Agent; or NULL */
+    const char *proxy;        /* "http://host:port", "socks5h://..."; NULL or "": none */
     const char *const *allow; /* private addresses that may be reached, see address.h; or NULL */
     const char *ca_file;      /* PEM file to trust instead of the system's, or NULL */
     const atomic_int *stop;   /* non-zero ends the transfer (CAM_STOPPED); or NULL */
     size_t max_bytes;         /* of the body, decompressed; default 32 MiB */
     size_t max_header_bytes;  /* of one answer; default 64 KiB */
+    size_t max_headers;       /* lines of one answer; default 256 */
     int max_redirects;        /* default 5; 0 allows none */
     long total_ms;            /* all hops together; default 60 s */
     long connect_ms;          /* default 15 s */
@@ -51,7 +55,12 @@ struct cam_fetch_result {
     char *last_modified;
     char *content_type;
     char *effective_url; /* after redirects, without credentials */
+    char *moved_url;     /* where 301 and 308 alone led, without credentials, never to a host that
+                            the credentials are not for; NULL: the address stays (302, 307) */
     long retry_after_s;  /* at most CAM_FETCH_MAX_RETRY_AFTER_S; -1 if the server named none */
+    long max_age_s;      /* Cache-Control: max-age; -1 if none, or no-store or no-cache, which say
+                            nothing about when to come back.  Validators are kept under either: a
+                            304 is what such a server would rather send */
 };
 
 /* Fetches.  RESULT is always initialised and must be released; on failure its body and validators
@@ -65,6 +74,10 @@ struct cam_fetch_result {
 CAM_MUST_USE enum cam_status cam_fetch(const struct cam_fetch_request *request,
                                        struct cam_fetch_result *result);
 void cam_fetch_result_release(struct cam_fetch_result *result);
+
+/* Whether URL could be fetched at all: http or https, well formed.  CAM_ERR_DATA says what is
+ * wrong, without showing credentials. */
+CAM_MUST_USE enum cam_status cam_fetch_check_url(const char *url);
 
 /* URL for people to read: user and password become "***".  Works on any string, valid URL or not;
  * at most OUT_BYTES with the NUL.  Returns OUT. */

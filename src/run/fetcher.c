@@ -1,14 +1,14 @@
 #include "run/fetcher.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "feed/feed_formats.h"
 #include "feed/fetch.h"
-#include "store/history.h"
+#include "run/feed_poll.h"
+#include "run/fetch_pool.h"
+#include "run/host_queue.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,20 +16,31 @@
 #include <strings.h>
 #include <time.h>
 
-#define MAX_ALLOWED      64
 #define FIRST_BACKOFF_MS ((int64_t)60 * 1000)
 #define LAST_BACKOFF_MS  ((int64_t)6 * 3600 * 1000)
 #define MAX_RETRY_S      (24 * 3600)
+#define MAX_HINT_S       ((int64_t)24 * 3600)
+#define HOUR_MS          ((int64_t)3600 * 1000)
+#define ALL_HOURS        ((UINT32_C(1) << 24) - 1)
+#define ALL_DAYS         ((UINT32_C(1) << 7) - 1)
 #define LOOK_AGAIN_MS    1000 /* how soon a feed added by someone else is noticed */
+#define OWN_FAILURE_S    60.0 /* rest for a host when it was us who could not write */
+#define WINDOW           256  /* feeds of a round that may be ahead of the one to be journalled */
+#define MAX_PARKED_BYTES ((size_t)64 << 20) /* of bodies that wait for it */
 
 enum cam_status cam_fetcher_check_url(const char *url) {
     if (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0)
-        return CAM_OK;
+        return cam_fetch_check_url(url);
     char shown[300];
     return cam_fail(CAM_ERR_DATA,
                     "%s: a feed's URL begins with http:// or https://; to read a file: cambium "
                     "ingest FILE",
                     cam_url_mask(url, shown, sizeof shown));
+}
+
+int64_t cam_fetcher_retry_ms(long retry_after_s) {
+    int64_t seconds = retry_after_s > MAX_RETRY_S ? MAX_RETRY_S : retry_after_s;
+    return seconds > 0 ? seconds * 1000 : 0;
 }
 
 int64_t cam_fetcher_backoff_ms(int64_t n_failures, uint32_t jitter, long retry_after_s) {
@@ -39,190 +50,34 @@ int64_t cam_fetcher_backoff_ms(int64_t n_failures, uint32_t jitter, long retry_a
     if (wait > LAST_BACKOFF_MS)
         wait = LAST_BACKOFF_MS;
     wait -= (int64_t)((double)(wait / 4) * cam_random_unit(jitter));
-    int64_t asked = retry_after_s > MAX_RETRY_S ? MAX_RETRY_S : retry_after_s;
-    return asked > 0 && asked * 1000 > wait ? asked * 1000 : wait;
+    int64_t asked = cam_fetcher_retry_ms(retry_after_s);
+    return asked > wait ? asked : wait;
+}
+
+/* Whether the publisher excludes the hour that AT_MS lies in.  One who excludes all of them has
+ * made a mistake. */
+static int is_excluded(int64_t at_ms, const struct cam_feed_hints *hints) {
+    int64_t hour = at_ms / HOUR_MS, day = hour / 24;
+    unsigned weekday = (unsigned)((day + 4) % 7); /* 1970-01-01 was a Thursday */
+    int by_hour =
+        (hints->skip_hours & ALL_HOURS) != ALL_HOURS && hints->skip_hours >> hour % 24 & 1;
+    int by_day = (hints->skip_days & ALL_DAYS) != ALL_DAYS && hints->skip_days >> weekday & 1;
+    return by_hour || by_day;
+}
+
+int64_t cam_fetcher_next_ms(int64_t now_ms, int64_t interval_s, const struct cam_feed_hints *hints,
+                            long max_age_s) {
+    int64_t asked_s = hints->ttl_s > max_age_s ? hints->ttl_s : max_age_s;
+    if (asked_s > MAX_HINT_S)
+        asked_s = MAX_HINT_S;
+    int64_t next = now_ms + 1000 * (asked_s > interval_s ? asked_s : interval_s);
+    for (int i = 0; i < 8 * 24 && is_excluded(next, hints); i++)
+        next = (next / HOUR_MS + 1) * HOUR_MS;
+    return next;
 }
 
 enum cam_status cam_fetcher_format(const char *name, const struct cam_feed_format **format) {
     return cam_feed_find_format(name, format);
-}
-
-enum cam_status cam_fetcher_read(const char *bytes, size_t n_bytes, const char *format,
-                                 const char *content_type, const struct cam_feed_limits *limits,
-                                 const struct cam_document_sink *sink) {
-    /* Nothing at all is a feed without documents, unless it says it is XML, which needs a root. */
-    if (n_bytes == 0 && !(content_type && strstr(content_type, "xml")))
-        return CAM_OK;
-    const struct cam_feed_input input = {
-        .bytes = bytes, .n_bytes = n_bytes, .content_type = content_type, .format = format};
-    return cam_feed_read_input(&input, limits, sink, NULL);
-}
-
-/* ---- one poll ---- */
-
-struct poll {
-    struct cam_database *database;
-    const struct cam_fetcher_options *options;
-    const struct cam_feed *feed; /* borrowed */
-    struct cam_settings settings;
-    char shown[300];                    /* the URL without credentials */
-    char hosts[CAM_SETTING_TEXT_BYTES]; /* feed.allow_hosts, cut into pieces */
-    const char *allow[MAX_ALLOWED + 1]; /* those and the caller's */
-    struct cam_document_sink sink;      /* the journal writer's */
-    int64_t n_documents;
-};
-
-static void list_allowed(struct poll *p) {
-    size_t n = 0;
-    char *rest = NULL;
-    for (size_t i = 0; p->options->allow && p->options->allow[i] && n < MAX_ALLOWED; i++)
-        p->allow[n++] = p->options->allow[i];
-    snprintf(p->hosts, sizeof p->hosts, "%s", p->settings.feed_allow_hosts);
-    for (char *host = strtok_r(p->hosts, ", ", &rest); host && n < MAX_ALLOWED;
-         host = strtok_r(NULL, ", ", &rest))
-        p->allow[n++] = host;
-    p->allow[n] = NULL;
-}
-
-static int count_document(void *context, const struct cam_document *document) {
-    struct poll *p = context;
-    if (++p->n_documents > p->settings.feed_max_documents)
-        return cam_fail(CAM_ERR_DATA,
-                        "%s: more than feed.max_documents (%lld) documents in one fetch; to take "
-                        "more: cambium config feed.max_documents N",
-                        p->shown, (long long)p->settings.feed_max_documents);
-    return p->sink.document(p->sink.context, document);
-}
-
-static int pass_rejected(void *context, const char *where, const char *why) {
-    struct poll *p = context;
-    return p->sink.rejected(p->sink.context, where, why);
-}
-
-static int64_t next_after_failure(const struct poll *p, long retry_after_s) {
-    int64_t now = cam_clock_unix_ms(), n = p->feed->n_failures + 1;
-    uint64_t seed = cam_hash_bytes(p->feed->url, strlen(p->feed->url)).low;
-    uint32_t word = cam_random_at(seed, CAM_PURPOSE_FEED, (uint64_t)n, 0).word[0];
-    return now + cam_fetcher_backoff_ms(n, word, retry_after_s);
-}
-
-/* Writes down that the poll failed; the validators stay those of the last good one. */
-static enum cam_status note_failure(struct poll *p, const struct cam_fetch_result *result,
-                                    const char *message) {
-    struct cam_journal_writer *writer = NULL;
-    struct cam_poll row = {.http_status = result->http_status,
-                           .error = message,
-                           .n_bytes = (int64_t)result->body.size,
-                           .next_poll_at_ms = next_after_failure(p, result->retry_after_s)};
-    CAM_TRY(cam_journal_writer_open(p->database, p->feed->feed, p->feed->url, &writer));
-    enum cam_status status = cam_journal_writer_finish(writer, &row, NULL);
-    cam_journal_writer_free(writer);
-    CAM_TRY(status);
-    return cam_history_event(p->database, "warning", "feed_failed", message, NULL);
-}
-
-/* A feed that was added without a name is called what it calls itself: the domain of entries that
- * name none. */
-static enum cam_status learn_name(struct poll *p, const struct cam_fetch_result *result,
-                                  const struct cam_feed_limits *limits) {
-    struct cam_buffer title;
-    if (*p->feed->name || result->body.size == 0)
-        return CAM_OK;
-    cam_buffer_init(&title, CAM_DOMAIN_BYTES - 1);
-    enum cam_status status =
-        cam_feed_title(result->body.data, result->body.size, result->content_type, limits, &title);
-    if (status == CAM_OK && title.size > 0)
-        status =
-            cam_feeds_add(p->database, p->feed->url, title.data, NULL, p->feed->interval_s, NULL);
-    cam_buffer_release(&title);
-    return status == CAM_ERR_DATA ? CAM_OK : status; /* no title, or one too long to be a name */
-}
-
-static enum cam_status journal_body(struct poll *p, const struct cam_fetch_result *result,
-                                    struct cam_admission_counts *counts) {
-    struct cam_journal_writer *writer = NULL;
-    struct cam_feed_limits limits;
-    struct cam_poll row = {.etag = result->etag,
-                           .last_modified = result->last_modified,
-                           .http_status = result->http_status,
-                           .n_bytes = (int64_t)result->body.size};
-    cam_feed_limits_init(&limits);
-    limits.max_entries = (size_t)p->settings.feed_max_documents;
-    CAM_TRY(learn_name(p, result, &limits));
-    CAM_TRY(cam_journal_writer_open(p->database, p->feed->feed, p->feed->url, &writer));
-    p->sink = cam_journal_writer_sink(writer);
-    struct cam_document_sink sink = {count_document, pass_rejected, p};
-    enum cam_status status = CAM_OK;
-    if (!result->not_modified)
-        status = cam_fetcher_read(result->body.data, result->body.size, p->feed->format,
-                                  result->content_type, &limits, &sink);
-    if (status == CAM_ERR_DATA && !strstr(cam_message(), p->shown))
-        status = cam_context(status, "%s", p->shown);
-    row.next_poll_at_ms = cam_clock_unix_ms() + p->feed->interval_s * 1000;
-    if (status == CAM_OK)
-        status = cam_journal_writer_finish(writer, &row, counts);
-    cam_journal_writer_free(writer);
-    return status;
-}
-
-static void tell(const struct poll *p, const struct cam_fetch_result *result,
-                 const struct cam_admission_counts *c) {
-    if (result->not_modified) {
-        cam_log(CAM_LOG_INFO, "%s: not modified, 0 documents", p->shown);
-        return;
-    }
-    cam_log(CAM_LOG_INFO,
-            "%s: %lld document%s (%lld held out, %lld quarantined), %lld known before, %lld "
-            "rejected",
-            p->shown, (long long)c->journalled, c->journalled == 1 ? "" : "s",
-            (long long)c->held_out, (long long)c->quarantined, (long long)c->duplicates,
-            (long long)c->rejected);
-}
-
-static enum cam_status fetch_and_journal(struct poll *p, struct cam_fetch_result *result,
-                                         struct cam_admission_counts *counts) {
-    struct cam_fetch_request request;
-    cam_fetch_request_init(&request, p->feed->url);
-    request.etag = p->feed->etag;
-    request.last_modified = p->feed->last_modified;
-    request.allow = p->allow;
-    request.stop = p->options->stop;
-    request.max_bytes = (size_t)p->settings.feed_max_bytes;
-    CAM_TRY(cam_fetch(&request, result));
-    return journal_body(p, result, counts);
-}
-
-/* Whether STATUS is the feed's fault: it is written down and the service goes on. */
-static int is_feeds_fault(enum cam_status status) {
-    return status == CAM_ERR_DATA || status == CAM_ERR_UNAVAILABLE || status == CAM_ERR_NOINPUT ||
-           status == CAM_ERR_PERMISSION || status == CAM_ERR_PROTOCOL;
-}
-
-/* Polls FEED.  *FAULT is what the feed did wrong, with MESSAGE; the result is what we did. */
-static enum cam_status poll_feed(struct cam_database *database,
-                                 const struct cam_fetcher_options *options,
-                                 const struct cam_feed *feed, struct cam_admission_counts *counts,
-                                 enum cam_status *fault, char message[CAM_FETCHER_MESSAGE_BYTES]) {
-    struct poll p = {.database = database, .options = options, .feed = feed};
-    struct cam_fetch_result result = {0};
-    cam_url_mask(feed->url, p.shown, sizeof p.shown);
-    CAM_TRY(cam_journal_settings(database, &p.settings));
-    list_allowed(&p);
-    *fault = CAM_OK;
-    enum cam_status status = fetch_and_journal(&p, &result, counts);
-    if (status == CAM_OK) {
-        tell(&p, &result, counts);
-    } else if (is_feeds_fault(status)) {
-        *fault = status;
-        snprintf(message, CAM_FETCHER_MESSAGE_BYTES, "%s", cam_message());
-        if (result.http_status == 410)
-            snprintf(message, CAM_FETCHER_MESSAGE_BYTES,
-                     "%s: gone (HTTP 410), not polled any more; see: cambium feed list", p.shown);
-        cam_log(CAM_LOG_WARNING, "%s", message);
-        status = note_failure(&p, &result, message);
-    }
-    cam_fetch_result_release(&result);
-    return status;
 }
 
 /* ---- a round ---- */
@@ -238,52 +93,171 @@ static void add_counts(struct cam_admission_counts *sum, const struct cam_admiss
     sum->rejected += c->rejected;
 }
 
+static void warn_of_proxy(const struct cam_settings *settings) {
+    if (*settings->feed_proxy)
+        cam_log(CAM_LOG_WARNING,
+                "feed.proxy is set: names that a feed makes us ask for are resolved "
+                "by the proxy, which has to refuse private addresses itself");
+}
+
 static int asked_to_stop(const struct cam_fetcher_options *options) {
     return options->stop && atomic_load(options->stop);
 }
 
-/* Polls the feeds of LIST that are due at NOW_MS (< 0: all). */
-static enum cam_status poll_list(struct cam_database *database,
-                                 const struct cam_fetcher_options *options,
-                                 const struct cam_feeds *list, int64_t now_ms,
-                                 struct cam_fetcher_round *round) {
-    for (size_t i = 0; i < list->n_feeds; i++) {
-        const struct cam_feed *feed = &list->feeds[i];
-        struct cam_admission_counts counts = {0};
-        enum cam_status fault;
-        char message[CAM_FETCHER_MESSAGE_BYTES];
-        if (feed->gone || (now_ms >= 0 && feed->next_poll_at_ms > now_ms))
+/* Journals POLL, frees it and adds it to ROUND. */
+static enum cam_status conclude(struct cam_feed_poll *poll, struct cam_fetcher_round *round) {
+    struct cam_feed_outcome outcome;
+    const struct cam_fetcher_options *options = poll->options;
+    enum cam_status status = cam_feed_poll_finish(poll, &outcome);
+    cam_feed_poll_free(poll);
+    CAM_TRY(status);
+    add_counts(&round->counts, &outcome.counts);
+    round->n_polled++;
+    if (outcome.fault != CAM_OK && round->n_failed++ == 0) {
+        round->failure = outcome.fault;
+        memcpy(round->message, outcome.message, sizeof round->message);
+    }
+    if (options->polled)
+        options->polled(options->context);
+    return CAM_OK;
+}
+
+enum slot_state { SLOT_WAITING, SLOT_FETCHING, SLOT_FETCHED, SLOT_OVER };
+
+struct slot {
+    enum slot_state state;
+    struct cam_feed_poll *poll; /* once fetched */
+};
+
+/* A round fetches several feeds at a time and journals them in the order of the list, so that two
+ * rounds over the same feeds give the same journal. */
+struct walk {
+    struct cam_database *database;
+    const struct cam_fetcher_options *options;
+    struct cam_settings settings;
+    struct cam_feeds list;
+    struct slot *slots;
+    size_t next; /* the first that is not journalled */
+    size_t parked_bytes;
+    struct cam_host_queue hosts;
+    struct cam_fetch_pool *pool;
+};
+
+static enum cam_status start_slot(struct walk *w, size_t i) {
+    struct cam_feed_poll *poll = NULL;
+    CAM_TRY(cam_host_queue_begin(&w->hosts, w->list.feeds[i].host));
+    enum cam_status status =
+        cam_feed_poll_new(w->database, w->options, &w->settings, &w->list.feeds[i], &poll);
+    if (status != CAM_OK)
+        return status;
+    poll->tag = i;
+    status = cam_fetch_pool_submit(w->pool, poll);
+    if (status != CAM_OK)
+        cam_feed_poll_free(poll);
+    else
+        w->slots[i].state = SLOT_FETCHING;
+    return status;
+}
+
+static enum cam_status start_slots(struct walk *w) {
+    double now = cam_clock_seconds();
+    size_t busy = cam_fetch_pool_busy(w->pool);
+    for (size_t i = w->next; i < w->list.n_feeds && i < w->next + WINDOW; i++) {
+        /* The one that all others wait for is never held back. */
+        if (busy >= (size_t)w->settings.feed_concurrency ||
+            (i > w->next && w->parked_bytes > MAX_PARKED_BYTES))
+            return CAM_OK;
+        if (w->slots[i].state != SLOT_WAITING ||
+            !cam_host_queue_may(&w->hosts, w->list.feeds[i].host, now))
             continue;
-        if (asked_to_stop(options))
-            return CAM_STOPPED;
-        CAM_TRY(poll_feed(database, options, feed, &counts, &fault, message));
-        add_counts(&round->counts, &counts);
-        round->n_polled++;
-        if (fault != CAM_OK && round->n_failed++ == 0) {
-            round->failure = fault;
-            memcpy(round->message, message, sizeof round->message);
-        }
-        if (options->polled)
-            options->polled(options->context);
+        CAM_TRY(start_slot(w, i));
+        busy++;
     }
     return CAM_OK;
 }
 
-static enum cam_status poll_all(struct cam_database *database,
-                                const struct cam_fetcher_options *options, int64_t now_ms,
-                                struct cam_fetcher_round *round) {
-    struct cam_feeds list;
+static enum cam_status journal_slots(struct walk *w, struct cam_fetcher_round *round) {
+    for (; w->next < w->list.n_feeds && w->slots[w->next].state >= SLOT_FETCHED; w->next++) {
+        struct slot *slot = &w->slots[w->next];
+        if (slot->state == SLOT_FETCHED) {
+            struct cam_feed_poll *poll = slot->poll;
+            w->parked_bytes -= poll->result.body.size;
+            *slot = (struct slot){.state = SLOT_OVER};
+            CAM_TRY(conclude(poll, round));
+        }
+    }
+    return CAM_OK;
+}
+
+static enum cam_status walk_list(struct walk *w, struct cam_fetcher_round *round) {
+    for (size_t i = 0; i < w->list.n_feeds; i++)
+        if (w->list.feeds[i].gone)
+            w->slots[i].state = SLOT_OVER;
+    CAM_TRY(journal_slots(w, round));
+    while (w->next < w->list.n_feeds) {
+        if (asked_to_stop(w->options))
+            return CAM_STOPPED;
+        CAM_TRY(start_slots(w));
+        struct cam_feed_poll *poll = cam_fetch_pool_take(
+            w->pool, cam_host_queue_wait_ms(&w->hosts, cam_clock_seconds(), LOOK_AGAIN_MS));
+        if (!poll)
+            continue;
+        cam_host_queue_end(&w->hosts, poll->feed.host,
+                           cam_clock_seconds() + (double)w->settings.feed_host_gap / 1000);
+        w->slots[poll->tag] = (struct slot){.state = SLOT_FETCHED, .poll = poll};
+        w->parked_bytes += poll->result.body.size;
+        CAM_TRY(journal_slots(w, round));
+    }
+    return CAM_OK;
+}
+
+static void release_walk(struct walk *w) {
+    cam_fetch_pool_free(w->pool);
+    for (size_t i = 0; w->slots && i < w->list.n_feeds; i++)
+        cam_feed_poll_free(w->slots[i].poll);
+    free(w->slots);
+    cam_host_queue_release(&w->hosts);
+    cam_feeds_release(&w->list);
+}
+
+static enum cam_status poll_list(struct walk *w, struct cam_fetcher_round *round) {
     *round = (struct cam_fetcher_round){0};
-    CAM_TRY(cam_feeds_list(database, &list));
-    enum cam_status status = poll_list(database, options, &list, now_ms, round);
-    cam_feeds_release(&list);
-    return status;
+    CAM_TRY(cam_journal_settings(w->database, &w->settings));
+    w->slots = calloc(w->list.n_feeds + 1, sizeof *w->slots);
+    if (!w->slots)
+        return cam_fail(CAM_ERR_OS, "no memory for %zu feeds", w->list.n_feeds);
+    CAM_TRY(cam_fetch_pool_new(&w->pool));
+    warn_of_proxy(&w->settings);
+    return walk_list(w, round);
 }
 
 enum cam_status cam_fetcher_round(struct cam_database *database,
                                   const struct cam_fetcher_options *options,
                                   struct cam_fetcher_round *round) {
-    return poll_all(database, options, -1, round);
+    struct walk w = {.database = database, .options = options};
+    CAM_TRY(cam_feeds_list(database, &w.list));
+    enum cam_status status = poll_list(&w, round);
+    release_walk(&w);
+    return status;
+}
+
+enum cam_status cam_fetcher_first_poll(struct cam_database *database,
+                                       const struct cam_fetcher_options *options, int64_t feed,
+                                       struct cam_fetcher_round *round) {
+    struct cam_feeds list;
+    struct cam_settings settings;
+    struct cam_feed_poll *poll = NULL;
+    *round = (struct cam_fetcher_round){0};
+    CAM_TRY(cam_journal_settings(database, &settings));
+    CAM_TRY(cam_feeds_get(database, feed, &list));
+    enum cam_status status =
+        list.n_feeds ? cam_feed_poll_new(database, options, &settings, &list.feeds[0], &poll)
+                     : cam_fail(CAM_ERR_NOINPUT, "feed %lld: there is none", (long long)feed);
+    cam_feeds_release(&list);
+    CAM_TRY(status);
+    poll->is_addition = 1;
+    cam_feed_poll_fetch(poll);
+    return conclude(poll, round);
 }
 
 /* ---- the thread ---- */
@@ -294,56 +268,133 @@ struct cam_fetcher {
     atomic_int stop; /* ours: the caller's may never be set */
     const atomic_int *callers_stop;
     pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    struct cam_settings settings; /* as of this look */
+    struct cam_host_queue hosts;
+    struct cam_fetch_pool *pool;
+    int64_t looked_ms;         /* wall clock at the last look */
+    int told_full, told_proxy; /* said already: the inbox is full, a proxy is used */
 };
 
 static int should_stop(const struct cam_fetcher *f) {
     return atomic_load(&f->stop) || (f->callers_stop && atomic_load(f->callers_stop));
 }
 
-static void sleep_a_while(struct cam_fetcher *f) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += LOOK_AGAIN_MS / 1000;
-    pthread_mutex_lock(&f->mutex);
-    if (!should_stop(f))
-        pthread_cond_timedwait(&f->wake, &f->mutex, &until);
-    pthread_mutex_unlock(&f->mutex);
+static enum cam_status start_feed(struct cam_fetcher *f, struct cam_feed *feed) {
+    struct cam_feed_poll *poll = NULL;
+    char host[CAM_HOST_BYTES];
+    snprintf(host, sizeof host, "%s", feed->host);
+    CAM_TRY(cam_feed_poll_new(f->database, &f->options, &f->settings, feed, &poll));
+    poll->waits_for_room = 1;
+    enum cam_status status = cam_host_queue_begin(&f->hosts, host);
+    if (status == CAM_OK)
+        status = cam_fetch_pool_submit(f->pool, poll);
+    if (status != CAM_OK)
+        cam_feed_poll_free(poll);
+    return status;
+}
+
+/* Starts what is due: of each host the feed that waits longest. */
+static enum cam_status start_due(struct cam_fetcher *f) {
+    struct cam_feeds due;
+    double now = cam_clock_seconds();
+    size_t busy = cam_fetch_pool_busy(f->pool), most = (size_t)f->settings.feed_concurrency;
+    if (busy >= most)
+        return CAM_OK;
+    /* Hosts that are being asked or rest come back among the due ones: look past them. */
+    CAM_TRY(cam_feeds_due(f->database, cam_clock_unix_ms(), most + f->hosts.n, &due));
+    enum cam_status status = CAM_OK;
+    for (size_t i = 0; i < due.n_feeds && busy < most && status == CAM_OK; i++) {
+        if (!cam_host_queue_may(&f->hosts, due.feeds[i].host, now))
+            continue;
+        status = start_feed(f, &due.feeds[i]);
+        busy++;
+    }
+    cam_feeds_release(&due);
+    return status;
+}
+
+/* 1: the trainer has enough to do; said once each time. */
+static enum cam_status is_full(struct cam_fetcher *f, int *full) {
+    struct cam_inbox inbox;
+    CAM_TRY(cam_journal_inbox(f->database, &inbox));
+    *full = inbox.is_full;
+    if (inbox.is_full && !f->told_full)
+        cam_log(
+            CAM_LOG_INFO,
+            "%lld documents (%lld bytes) wait for training; fetching pauses (inbox.max_documents"
+            " %lld, inbox.max_bytes %lld)",
+            (long long)inbox.documents, (long long)inbox.bytes, (long long)inbox.max_documents,
+            (long long)inbox.max_bytes);
+    f->told_full = inbox.is_full;
+    return CAM_OK;
+}
+
+static enum cam_status conclude_next(struct cam_fetcher *f) {
+    struct cam_fetcher_round round = {0};
+    char host[CAM_HOST_BYTES];
+    struct cam_feed_poll *poll = cam_fetch_pool_take(
+        f->pool, cam_host_queue_wait_ms(&f->hosts, cam_clock_seconds(), LOOK_AGAIN_MS));
+    if (!poll)
+        return CAM_OK;
+    snprintf(host, sizeof host, "%s", poll->feed.host);
+    enum cam_status status = conclude(poll, &round);
+    double rest = status == CAM_OK ? (double)f->settings.feed_host_gap / 1000 : OWN_FAILURE_S;
+    cam_host_queue_end(&f->hosts, host, cam_clock_seconds() + rest);
+    return status;
+}
+
+/* One look at what is due and one poll journalled, or a wait. */
+static enum cam_status look(struct cam_fetcher *f) {
+    int full = 0;
+    int64_t now = cam_clock_unix_ms(), before = f->looked_ms;
+    CAM_TRY(cam_journal_settings(f->database, &f->settings));
+    if (!f->told_proxy)
+        warn_of_proxy(&f->settings);
+    f->told_proxy = 1;
+    f->looked_ms = now;
+    if (now < before || before == 0)
+        CAM_TRY(cam_feeds_mend_clock(f->database, now));
+    CAM_TRY(is_full(f, &full));
+    if (!full)
+        CAM_TRY(start_due(f));
+    return conclude_next(f);
 }
 
 static void *fetcher_main(void *context) {
     struct cam_fetcher *f = context;
     while (!should_stop(f)) {
-        struct cam_fetcher_round round;
-        enum cam_status status = poll_all(f->database, &f->options, cam_clock_unix_ms(), &round);
-        if (status != CAM_OK && status != CAM_STOPPED)
-            cam_log(CAM_LOG_ERROR, "polling feeds: %s", cam_message());
-        sleep_a_while(f);
+        enum cam_status status = look(f);
+        if (status == CAM_OK || status == CAM_STOPPED)
+            continue;
+        cam_log(CAM_LOG_ERROR, "polling feeds: %s", cam_message());
+        nanosleep(&(struct timespec){.tv_sec = LOOK_AGAIN_MS / 1000}, NULL);
     }
     return NULL;
+}
+
+static void free_fetcher(struct cam_fetcher *f) {
+    cam_fetch_pool_free(f->pool);
+    cam_host_queue_release(&f->hosts);
+    free(f);
 }
 
 enum cam_status cam_fetcher_start(struct cam_database *database,
                                   const struct cam_fetcher_options *options,
                                   struct cam_fetcher **fetcher) {
     struct cam_fetcher *f = calloc(1, sizeof *f);
-    pthread_condattr_t attributes;
     if (!f)
         return cam_fail(CAM_ERR_OS, "no memory for the fetcher");
     f->database = database;
     f->options = *options;
     f->callers_stop = options->stop;
     f->options.stop = &f->stop;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_mutex_init(&f->mutex, NULL);
-    pthread_cond_init(&f->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-    int code = pthread_create(&f->thread, NULL, fetcher_main, f);
-    if (code != 0) {
-        free(f);
-        return cam_fail_errno(CAM_ERR_OS, code, "cannot start the fetcher's thread");
+    enum cam_status status = cam_fetch_pool_new(&f->pool);
+    int code = status == CAM_OK ? pthread_create(&f->thread, NULL, fetcher_main, f) : 0;
+    if (code != 0)
+        status = cam_fail_errno(CAM_ERR_OS, code, "cannot start the fetcher's thread");
+    if (status != CAM_OK) {
+        free_fetcher(f);
+        return status;
     }
     *fetcher = f;
     return CAM_OK;
@@ -352,12 +403,8 @@ enum cam_status cam_fetcher_start(struct cam_database *database,
 void cam_fetcher_stop(struct cam_fetcher *f) {
     if (!f)
         return;
-    pthread_mutex_lock(&f->mutex);
     atomic_store(&f->stop, 1);
-    pthread_cond_signal(&f->wake);
-    pthread_mutex_unlock(&f->mutex);
+    cam_fetch_pool_wake(f->pool);
     pthread_join(f->thread, NULL);
-    pthread_cond_destroy(&f->wake);
-    pthread_mutex_destroy(&f->mutex);
-    free(f);
+    free_fetcher(f);
 }

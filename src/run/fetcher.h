@@ -4,10 +4,22 @@
  * in the transaction that journals the final documents, the poll's row.  So a validator is never
  * stored before what it stands for, and a crash anywhere means the next poll brings the rest again.
  *
- * A feed that fails is tried again after 1 minute, then 2, 4 ... up to 6 hours, with jitter, so
- * that many feeds of one dead host do not come back in step; a server's Retry-After is obeyed up to
- * one day; 410 ends the feed.  Nothing here touches the trainer: documents reach it by the journal.
- */
+ * Several feeds are fetched at a time (feed.concurrency), never two of one host, and a host has
+ * feed.host_gap_ms of rest between two.  What was fetched is journalled by one thread, a feed after
+ * the other: in the order of the feeds' numbers in a round, in the order of arrival in the thread.
+ *
+ * When a feed is polled again: after its interval, and not before the time its publisher asks for
+ * (RSS ttl, sy:updatePeriod, Cache-Control max-age; at most a day), nor in hours and on days it
+ * excludes (skipHours, skipDays).  One that fails is tried again after 1 minute, then 2, 4 ... up
+ * to 6 hours, with jitter, so that many feeds of one dead host do not come back in step;
+ * Retry-After is obeyed up to one day, for all feeds of the host; 410 ends the feed.  A permanent
+ * redirect (301, 308) changes its address.  robots.txt is about crawlers that find pages by
+ * themselves; a feed is published to be polled, so none is asked for.
+ *
+ * The thread fetches nothing while the inbox (v1_inbox) is full, and a feed that does not fit waits
+ * in the middle for the trainer.  A round does not wait: who asks for it trains afterwards.
+ *
+ * Nothing here touches the trainer: documents reach it by the journal. */
 #ifndef CAM_RUN_FETCHER_H
 #define CAM_RUN_FETCHER_H
 
@@ -38,15 +50,20 @@ struct cam_fetcher_round {
     char message[CAM_FETCHER_MESSAGE_BYTES];
 };
 
-/* A feed's URL is http or https; files are for `ingest`.  CAM_ERR_DATA says so. */
+/* A feed's URL is http or https and well formed; files are for `ingest`.  CAM_ERR_DATA says so. */
 CAM_MUST_USE enum cam_status cam_fetcher_check_url(const char *url);
 
-/* Polls every feed that is not gone, one after the other, due or not.  A feed that fails does not
- * stop the others and is no failure of this function: see ROUND.  CAM_STOPPED when *stop was set.
- */
+/* Polls every feed that is not gone, due or not: a person asked.  A feed that fails does not stop
+ * the others and is no failure of this function: see ROUND.  CAM_STOPPED when *stop was set. */
 CAM_MUST_USE enum cam_status cam_fetcher_round(struct cam_database *database,
                                                const struct cam_fetcher_options *options,
                                                struct cam_fetcher_round *round);
+
+/* Polls the feed just added, once.  If that needs leave to reach a private address, nobody was
+ * asked, and the feed stays due. */
+CAM_MUST_USE enum cam_status cam_fetcher_first_poll(struct cam_database *database,
+                                                    const struct cam_fetcher_options *options,
+                                                    int64_t feed, struct cam_fetcher_round *round);
 
 /* The thread: polls feeds as they fall due.  Borrows DATABASE and OPTIONS until it is stopped. */
 struct cam_fetcher;
@@ -61,11 +78,13 @@ void cam_fetcher_stop(struct cam_fetcher *fetcher);
  * RETRY_AFTER_S (< 0: none; clamped to one day).  Pure. */
 int64_t cam_fetcher_backoff_ms(int64_t n_failures, uint32_t jitter, long retry_after_s);
 
-/* Reads BYTES as FORMAT ("" or NULL: found by looking).  CAM_ERR_CONFIG lists the formats. */
-CAM_MUST_USE enum cam_status cam_fetcher_read(const char *bytes, size_t n_bytes, const char *format,
-                                              const char *content_type,
-                                              const struct cam_feed_limits *limits,
-                                              const struct cam_document_sink *sink);
+/* The same for what the server asked for alone: 0 to one day. */
+int64_t cam_fetcher_retry_ms(long retry_after_s);
+
+/* When a feed polled well at NOW_MS is polled again: after INTERVAL_S, what its hints and MAX_AGE_S
+ * (< 0: none) ask for, up to one day, and outside what it excludes.  Pure. */
+int64_t cam_fetcher_next_ms(int64_t now_ms, int64_t interval_s, const struct cam_feed_hints *hints,
+                            long max_age_s);
 
 /* The format called NAME.  CAM_ERR_CONFIG lists those there are. */
 CAM_MUST_USE enum cam_status cam_fetcher_format(const char *name,

@@ -205,23 +205,14 @@ static enum cam_status fire_schedules(struct service *s) {
 }
 
 static enum cam_status add_feeds(const struct service *s) {
-    const char *const *urls = s->options->feeds;
-    struct cam_feeds list;
-    if (!urls || !*urls)
-        return CAM_OK;
-    CAM_TRY(cam_feeds_list(s->database, &list));
-    enum cam_status status = CAM_OK;
-    for (; *urls && status == CAM_OK; urls++) {
-        int known = 0;
-        for (size_t i = 0; i < list.n_feeds; i++)
-            known |= strcmp(list.feeds[i].url, *urls) == 0;
+    for (const char *const *url = s->options->feeds; url && *url; url++) {
+        int64_t known;
+        CAM_TRY(cam_fetcher_check_url(*url));
+        CAM_TRY(cam_feeds_find(s->database, *url, &known));
         if (!known)
-            status = cam_fetcher_check_url(*urls);
-        if (!known && status == CAM_OK)
-            status = cam_feeds_add(s->database, *urls, NULL, NULL, s->options->interval_s, NULL);
+            CAM_TRY(cam_feeds_add(s->database, *url, NULL, NULL, s->options->interval_s, NULL));
     }
-    cam_feeds_release(&list);
-    return status;
+    return CAM_OK;
 }
 
 static enum cam_status run_once(struct service *s, const struct cam_fetcher_options *fetching) {

@@ -4,7 +4,9 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "store/admission_internal.h"
 #include "store/rows.h"
+#include "store/simhash.h"
 #include "store/sql.h"
 
 #include <math.h>
@@ -20,6 +22,13 @@
 #define MAX_PERIOD      64
 #define MIN_REPEATS     8
 #define REJECTED_EVENTS 20 /* per writer: one bad feed must not fill the event table */
+/* Prose shrinks to about a third, logs and tables to a tenth; past this the text says one thing
+ * over and over.  Short texts shrink too little to tell. */
+#define REPETITIVE_BYTES 2048
+#define REPETITIVE_RATIO 50
+/* One invalid run in so many characters is no text of the encoding it was read in. */
+#define BINARY_ONE_IN 10
+#define BINARY_LEAST  4
 
 struct pending {
     char *guid, *url, *title, *author, *published, *updated, *language, *domain; /* owned or NULL */
@@ -28,7 +37,9 @@ struct pending {
     size_t blob_bytes, text_bytes, n_replaced;
     struct cam_hash draw; /* keyed by the seed when the transaction runs */
     char *text;           /* kept until the draw; freed with the batch */
-    char reason[96];      /* "" or why it is quarantined */
+    uint64_t simhash;
+    size_t n_features; /* of the hash; too few: it means nothing */
+    char reason[128];  /* "" or why it is quarantined */
 };
 
 struct cam_journal_writer {
@@ -89,17 +100,25 @@ static int only_space(const char *text, size_t n) {
     return 1;
 }
 
-/* Rules that look at the text alone; the size limit is a setting and comes later. */
-static void judge_text(struct pending *p, const char *text) {
+/* Rules that look at the text alone, blob_bytes being what it compresses to; the size limit is a
+ * setting and comes later. */
+static void judge_text(struct pending *p) {
     size_t n = p->text_bytes, period;
-    if (n == 0 || only_space(text, n))
+    size_t characters = n > 2 * p->n_replaced ? n - 2 * p->n_replaced : n; /* U+FFFD has 3 bytes */
+    if (n == 0 || only_space(p->text, n))
         snprintf(p->reason, sizeof p->reason, "empty");
     else if (n < CAM_MIN_DOCUMENT_BYTES)
         snprintf(p->reason, sizeof p->reason, "too short: %zu bytes, at least %d needed", n,
                  CAM_MIN_DOCUMENT_BYTES);
-    else if ((period = period_of(text, n)) > 0)
+    else if (p->n_replaced >= BINARY_LEAST && p->n_replaced * BINARY_ONE_IN > characters)
+        snprintf(p->reason, sizeof p->reason, "binary: %zu runs of bytes in it were no text",
+                 p->n_replaced);
+    else if ((period = period_of(p->text, n)) > 0)
         snprintf(p->reason, sizeof p->reason, "one unit of %zu bytes repeated %zu times", period,
                  n / period);
+    else if (n >= REPETITIVE_BYTES && p->blob_bytes * REPETITIVE_RATIO < n)
+        snprintf(p->reason, sizeof p->reason, "repetitive: %zu bytes say what %zu could", n,
+                 p->blob_bytes);
 }
 
 static enum cam_status take_document(struct pending *p, const struct cam_document *d) {
@@ -109,7 +128,7 @@ static enum cam_status take_document(struct pending *p, const struct cam_documen
     p->text_bytes = d->text ? d->text_bytes : 0;
     p->n_replaced = d->n_replaced;
     cam_hash_hex(cam_hash_bytes(text, p->text_bytes), hex);
-    judge_text(p, text);
+    p->simhash = cam_simhash(text, p->text_bytes, &p->n_features);
     size_t bound = ZSTD_compressBound(p->text_bytes);
     p->guid = copy_field(d->id && *d->id ? d->id : NULL);
     p->url = copy_field(d->url), p->title = copy_field(d->title);
@@ -130,6 +149,7 @@ static enum cam_status take_document(struct pending *p, const struct cam_documen
         release_pending(p);
         return cam_fail(CAM_ERR_OS, "cannot compress a document of %zu bytes", d->text_bytes);
     }
+    judge_text(p);
     return CAM_OK;
 }
 
@@ -141,12 +161,13 @@ struct admit {
     struct cam_journal_writer *writer;
     struct cam_settings settings;
     struct cam_admission_counts counts; /* of this transaction */
+    struct cam_share share;             /* of the feed; loaded when it is first needed */
 };
 
 struct verdict {
     const char *admission;
     const char *reason;
-    int64_t probe, revises;
+    int64_t probe, revises, near;
 };
 
 /* Same text journalled before: 1 and counted, else 0. */
@@ -155,10 +176,10 @@ static enum cam_status known_text(struct admit *a, const struct pending *p, int 
     int row = 0;
     const struct cam_journal_writer *w = a->writer;
     CAM_TRY(cam_sql_query(a->sqlite, &s,
-                          "SELECT document, admission, source = ?2 AND (?3 IS NULL OR guid IS ?3)"
-                          " FROM documents WHERE content_hash = ?1 ORDER BY admission = 'held_out'"
-                          " DESC, document LIMIT 1",
-                          "ttt", p->text_hash, w->source, p->guid));
+                          "SELECT document, admission, (source = ?2 OR feed = ?4) AND"
+                          " (?3 IS NULL OR guid IS ?3) FROM documents WHERE content_hash = ?1 ORDER"
+                          " BY admission = 'held_out' DESC, document LIMIT 1",
+                          "ttti", p->text_hash, w->source, p->guid, w->feed ? w->feed : -1));
     enum cam_status status = cam_sql_step(s, &row);
     if (status == CAM_OK && row) {
         int64_t document = sqlite3_column_int64(s, 0);
@@ -232,6 +253,40 @@ static int drawn(const struct admit *a, const struct pending *p) {
     return ldexp((double)(h.high >> 11), -53) < a->settings.probe_share;
 }
 
+/* Says nearly what a document says that was admitted before, from anywhere (FAULTS T05). */
+static enum cam_status judge_near(struct admit *a, struct pending *p, struct verdict *v) {
+    struct cam_near_match match = {0};
+    struct cam_near_entry entry = {a->writer->feed, a->writer->source, p->guid};
+    int bits = (int)a->settings.document_near_bits;
+    if (*p->reason || bits < 0 || p->n_features < CAM_SIMHASH_MIN_FEATURES)
+        return CAM_OK;
+    CAM_TRY(cam_near_find(a->sqlite, p->simhash, bits, &entry, &match));
+    if (!match.document)
+        return CAM_OK;
+    v->near = match.document;
+    snprintf(p->reason, sizeof p->reason, "near duplicate of document %lld: %d of 64 bits differ",
+             (long long)match.document, match.distance);
+    return CAM_OK;
+}
+
+/* Would give its feed more than it may have (FAULTS T04). */
+static enum cam_status judge_share(struct admit *a, struct pending *p) {
+    double most = a->settings.feed_max_share;
+    if (*p->reason || !a->writer->feed || most >= 1)
+        return CAM_OK;
+    if (!a->share.bytes)
+        CAM_TRY(
+            cam_share_load(a->sqlite, a->writer->feed, a->settings.feed_share_window, &a->share));
+    double share = cam_share_with(&a->share, (int64_t)p->text_bytes);
+    if (share > most)
+        snprintf(
+            p->reason, sizeof p->reason,
+            "over quota: the feed would have %.1f %% of the last %lld documents, feed.max_share"
+            " is %g",
+            100 * share, (long long)a->settings.feed_share_window, most);
+    return CAM_OK;
+}
+
 static enum cam_status judge(struct admit *a, struct pending *p, const char *domain,
                              struct verdict *v) {
     int of_probe = 0, room = 0;
@@ -245,6 +300,8 @@ static enum cam_status judge(struct admit *a, struct pending *p, const char *dom
     if (!*p->reason && (int64_t)p->text_bytes > a->settings.document_max_bytes)
         snprintf(p->reason, sizeof p->reason, "too long: %zu bytes, document.max_bytes is %lld",
                  p->text_bytes, (long long)a->settings.document_max_bytes);
+    CAM_TRY(judge_near(a, p, v));
+    CAM_TRY(judge_share(a, p));
     if (*p->reason) {
         v->admission = "quarantined";
         v->reason = p->reason;
@@ -274,19 +331,24 @@ static enum cam_status insert_document(struct admit *a, const struct pending *p,
         a->sqlite,
         "INSERT INTO documents (document, feed, source, guid, url, title, author, published,"
         " updated, language, title_display, author_display, url_display, domain, content_hash,"
-        " bytes, replaced, admission, reason, probe, revises) VALUES (?, nullif(?, 0), ?, ?, ?, ?,"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0))",
+        " bytes, replaced, admission, reason, probe, revises, near) VALUES (?, nullif(?, 0), ?, ?,"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), nullif(?, 0))",
         "iittttttttttttt"
-        "iittii",
+        "iittiii",
         position, w->feed, w->source, p->guid, p->url, p->title, p->author, p->published,
         p->updated, p->language, display(p->title, title), display(p->author, author),
         display(p->url, url), domain, p->text_hash, (int64_t)p->text_bytes, (int64_t)p->n_replaced,
-        v->admission, v->reason, v->probe, v->revises));
+        v->admission, v->reason, v->probe, v->revises, v->near));
     CAM_TRY(cam_sql_run(a->sqlite, "INSERT INTO document_texts VALUES (?, ?)", "ib", position,
                         (const void *)p->blob, p->blob_bytes));
+    int is_quarantined = strcmp(v->admission, "quarantined") == 0;
+    if (!is_quarantined && p->n_features >= CAM_SIMHASH_MIN_FEATURES)
+        CAM_TRY(cam_near_add(a->sqlite, position, p->simhash));
+    if (a->share.bytes && strcmp(v->admission, "train") == 0)
+        cam_share_add(&a->share, (int64_t)p->text_bytes);
     a->counts.journalled++;
     a->counts.revisions += v->revises != 0;
-    a->counts.quarantined += strcmp(v->admission, "quarantined") == 0;
+    a->counts.quarantined += is_quarantined;
     a->counts.held_out += strcmp(v->admission, "held_out") == 0;
     return CAM_OK;
 }
@@ -302,31 +364,6 @@ static enum cam_status admit_one(struct admit *a, struct pending *p) {
     domain_of(a->writer, p, domain);
     CAM_TRY(judge(a, p, domain, &verdict));
     return insert_document(a, p, domain, &verdict);
-}
-
-/* NULL instead of a validator that could not be sent back as one header line (FAULTS N15). */
-static const char *header_safe(const char *s) {
-    for (const char *c = s; c && *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7F)
-            return NULL;
-    return s;
-}
-
-static enum cam_status store_poll(sqlite3 *sqlite, int64_t feed, const struct cam_poll *poll) {
-    char now[CAM_RFC3339_BYTES], error[DISPLAY_BYTES];
-    /* Validators describe the body that was journalled: kept as they are when none arrived. */
-    int keep = poll->error || poll->http_status == 304;
-    return cam_sql_run(
-        sqlite,
-        "UPDATE feeds SET etag = CASE WHEN ?2 THEN coalesce(?3, etag) ELSE ?3 END,"
-        " last_modified = CASE WHEN ?2 THEN coalesce(?4, last_modified) ELSE ?4 END,"
-        " http_status = nullif(?5, 0), error = ?6, gone = gone OR ?5 = 410,"
-        " failures = CASE WHEN ?6 IS NULL THEN 0 ELSE failures + 1 END, polls = polls + 1,"
-        " bytes_fetched = bytes_fetched + ?7, polled_at = ?8, next_poll_at_ms = ?9"
-        " WHERE feed = ?1",
-        "inttntiti", feed, keep, poll->error ? NULL : header_safe(poll->etag),
-        poll->error ? NULL : header_safe(poll->last_modified), poll->http_status,
-        display(poll->error, error), poll->n_bytes, cam_rows_now(now), poll->next_poll_at_ms);
 }
 
 static enum cam_status write_batch(sqlite3 *sqlite, void *context) {
@@ -348,7 +385,8 @@ static enum cam_status write_batch(sqlite3 *sqlite, void *context) {
                  w->source, (long long)(w->counts.duplicates + a->counts.duplicates));
         CAM_TRY(cam_rows_event(sqlite, "info", "duplicates", message, NULL));
     }
-    return w->finishing && w->feed && w->poll ? store_poll(sqlite, w->feed, w->poll) : CAM_OK;
+    return w->finishing && w->feed && w->poll ? cam_feeds_store_poll(sqlite, w->feed, w->poll)
+                                              : CAM_OK;
 }
 
 static enum cam_status flush(struct cam_journal_writer *w) {
@@ -366,6 +404,7 @@ static enum cam_status flush(struct cam_journal_writer *w) {
         w->counts.contaminations += a->counts.contaminations;
     }
     drop_pending(w);
+    cam_share_release(&a->share);
     free(a);
     return status;
 }
@@ -457,6 +496,10 @@ enum cam_status cam_journal_writer_finish(struct cam_journal_writer *writer,
     if (status == CAM_OK && counts)
         *counts = writer->counts;
     return status;
+}
+
+enum cam_status cam_journal_writer_flush(struct cam_journal_writer *writer) {
+    return writer->n_pending ? flush(writer) : CAM_OK;
 }
 
 void cam_journal_writer_free(struct cam_journal_writer *writer) {

@@ -44,6 +44,10 @@ static enum cam_status check_setting(const char *key, const char *value,
         return cam_fail(CAM_ERR_CONFIG, "%s: fixed when the workspace was made", key);
     if (strcmp(key, "policy") == 0)
         return cam_fail(CAM_ERR_CONFIG, "policy: change it with: cambium policy use %.64s", value);
+    if (strcmp(key, "feed.proxy") == 0 && strchr(value, '@'))
+        return cam_fail(CAM_ERR_CONFIG,
+                        "feed.proxy: no user or password here, because settings can be read by "
+                        "everyone; run a proxy that needs none on this machine");
     CAM_TRY(cam_settings_set(&scratch, key, value));
     return cam_settings_get(&scratch, key, text);
 }
@@ -353,6 +357,41 @@ enum cam_status cam_journal_probes(struct cam_database *database, int64_t up_to,
                                    cam_probe_text_fn *fn, void *context) {
     struct probes p = {.up_to = up_to, .fn = fn, .context = context};
     return cam_database_call(database, read_probes, &p);
+}
+
+/* ---- the inbox ---- */
+
+static enum cam_status read_inbox(sqlite3 *sqlite, void *context) {
+    struct cam_inbox *inbox = context;
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    int64_t least = 0;
+    CAM_TRY(cam_sql_prepare(sqlite,
+                            "SELECT documents, bytes, max_documents, max_bytes, batch_bytes,"
+                            " is_full FROM v1_inbox",
+                            &s));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && row) {
+        *inbox = (struct cam_inbox){.documents = sqlite3_column_int64(s, 0),
+                                    .bytes = sqlite3_column_int64(s, 1),
+                                    .max_documents = sqlite3_column_int64(s, 2),
+                                    .max_bytes = sqlite3_column_int64(s, 3),
+                                    .is_full = sqlite3_column_int(s, 5)};
+        least = sqlite3_column_int64(s, 4);
+    }
+    sqlite3_finalize(s);
+    inbox->room_documents = inbox->max_documents - inbox->documents;
+    inbox->room_bytes = inbox->max_bytes - inbox->bytes;
+    /* Less than a batch: the trainer waits for more, however many documents that takes. */
+    if (!inbox->is_full && inbox->room_documents < 1)
+        inbox->room_documents = 1;
+    if (!inbox->is_full && inbox->room_bytes < 1)
+        inbox->room_bytes = least - inbox->bytes > 0 ? least - inbox->bytes : 1;
+    return status;
+}
+
+enum cam_status cam_journal_inbox(struct cam_database *database, struct cam_inbox *inbox) {
+    return cam_database_call(database, read_inbox, inbox);
 }
 
 static enum cam_status read_settings(sqlite3 *sqlite, void *context) {

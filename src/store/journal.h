@@ -9,7 +9,11 @@
  *
  *     same text as a document journalled before          -> not journalled, counted (duplicate)
  *     same text as a probe, from elsewhere               -> not journalled, probe notes it
- *     shorter than 16 bytes / longer than document.max_bytes / one unit repeated
+ *     shorter than 16 bytes / longer than document.max_bytes / one unit repeated / repetitive as a
+ *     whole / mostly bytes that were no text             -> journalled, quarantined with reason
+ *     SimHash within document.near_bits of a document admitted before, from anywhere, that is no
+ *     earlier version of the same entry                  -> journalled, quarantined, `near` names
+ * it the feed would have more than feed.max_share of what was admitted lately
  *                                                        -> journalled, quarantined with reason
  *     first document of its domain                       -> journalled, train
  *     keyed hash of the text falls in probe.share, room in the domain's probe
@@ -44,6 +48,11 @@ struct cam_poll {
     const char *error;       /* one sentence, NULL when the poll went well */
     int64_t next_poll_at_ms; /* Unix milliseconds */
     int64_t n_bytes;
+    const char *moved_url; /* permanent address from now on, without credentials; NULL: as it was */
+    int64_t host_not_before_ms; /* no feed of its host is due before; 0: nothing was asked */
+    int keep_hints;             /* the three below are not known: what is stored stays */
+    int64_t ttl_s;
+    uint32_t skip_hours, skip_days; /* bits, as struct cam_feed_hints */
 };
 
 /* Collects documents and journals them in few transactions, in the order given.  Use its sink with
@@ -62,7 +71,20 @@ struct cam_document_sink cam_journal_writer_sink(struct cam_journal_writer *writ
 CAM_MUST_USE enum cam_status cam_journal_writer_finish(struct cam_journal_writer *writer,
                                                        const struct cam_poll *poll,
                                                        struct cam_admission_counts *counts);
+/* Journals what is pending now, without ending the poll: whoever waits for room must not keep
+ * documents to himself. */
+CAM_MUST_USE enum cam_status cam_journal_writer_flush(struct cam_journal_writer *writer);
 void cam_journal_writer_free(struct cam_journal_writer *writer); /* drops what was not finished */
+
+/* What is journalled and waits for training, against the bounds of the settings (v1_inbox). */
+struct cam_inbox {
+    int64_t documents, bytes;
+    int64_t max_documents, max_bytes;
+    int64_t room_documents, room_bytes; /* > 0 unless it is full */
+    int is_full;                        /* and what waits surely fills a batch */
+};
+CAM_MUST_USE enum cam_status cam_journal_inbox(struct cam_database *database,
+                                               struct cam_inbox *inbox);
 
 /* `init --probe FILE`: TEXT becomes a held-out document and a probe called NAME.  If the same text
  * was journalled for training before, the probe is marked contaminated. */
@@ -156,26 +178,50 @@ CAM_MUST_USE enum cam_status cam_journal_settings(struct cam_database *database,
 
 struct cam_feed {
     int64_t feed;
-    char *url, *name, *format; /* owned by the list; name and format may be "" */
+    char *url;           /* without credentials */
+    char *credentials;   /* "user:password" as it stood in the URL, or NULL; for fetching alone */
+    char *host;          /* of the URL, lower case, without port */
+    char *name, *format; /* all texts are owned by the list; name and format may be "" */
     char *etag, *last_modified;
+    char *ca_file; /* or NULL */
     int64_t interval_s;
     int64_t next_poll_at_ms;
     int64_t n_failures; /* since the last good poll */
     int gone;           /* 410: not polled again */
+    int64_t ttl_s;      /* what the feed asks for, see struct cam_poll */
+    uint32_t skip_hours, skip_days;
 };
 struct cam_feeds {
     struct cam_feed *feeds;
     size_t n_feeds;
 };
 
-/* Journals the feed.  Adding a URL that is there already updates its name and interval.
- * NAME and FORMAT may be NULL.  *FEED may be NULL. */
+/* Journals the feed.  Credentials in URL ("https://user:password@host/") are stored apart, and a
+ * feed is known by its URL without them.  Adding one that is there already updates its name,
+ * interval and credentials, as far as they are given.  NAME and FORMAT may be NULL.  *FEED may be
+ * NULL. */
 CAM_MUST_USE enum cam_status cam_feeds_add(struct cam_database *database, const char *url,
                                            const char *name, const char *format, int64_t interval_s,
                                            int64_t *feed);
+/* The feed with that URL, credentials aside; *FEED is 0 if there is none. */
+CAM_MUST_USE enum cam_status cam_feeds_find(struct cam_database *database, const char *url,
+                                            int64_t *feed);
+/* PEM file whose certificates FEED is checked with, instead of the system's; NULL: the system's. */
+CAM_MUST_USE enum cam_status cam_feeds_set_ca(struct cam_database *database, int64_t feed,
+                                              const char *ca_file);
 CAM_MUST_USE enum cam_status cam_feeds_remove(struct cam_database *database, const char *url);
 /* Feeds that are not removed, by id.  Release with cam_feeds_release. */
 CAM_MUST_USE enum cam_status cam_feeds_list(struct cam_database *database, struct cam_feeds *feeds);
+CAM_MUST_USE enum cam_status cam_feeds_get(struct cam_database *database, int64_t feed,
+                                           struct cam_feeds *feeds);
+/* The feeds that are due at NOW_MS, one a host (the one that waits longest), at most MOST, longest
+ * waiting first; hosts that asked to be left alone are not among them. */
+CAM_MUST_USE enum cam_status cam_feeds_due(struct cam_database *database, int64_t now_ms,
+                                           size_t most, struct cam_feeds *feeds);
+/* After the clock was set back: what lies further ahead of NOW_MS than any poll is ever put off is
+ * due at once (FAULTS C19). */
+CAM_MUST_USE enum cam_status cam_feeds_mend_clock(struct cam_database *database, int64_t now_ms);
 void cam_feeds_release(struct cam_feeds *feeds);
+void cam_feed_release(struct cam_feed *feed); /* of one taken out of a list */
 
 #endif

@@ -15,7 +15,8 @@ cat >feeds/empty.atom <<'END'
 <updated>2024-01-01T00:00:00Z</updated></feed>
 END
 ALLOW=(--allow-host 127.0.0.1)
-expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0
+expect 0 cambium init -C w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0 \
+    --set feed.host_gap_ms=0
 
 # What is no feed URL.
 expect 65 cambium feed add -C w /tmp/feed.atom
@@ -27,6 +28,9 @@ expect 66 cambium feed remove -C w "$BASE/good.ndjson"
 
 # A private address needs leave.
 expect 0 cambium feed add -C w "$BASE/good.ndjson" --name first --every 30m
+says "not a public address"
+says "first poll failed"
+[ ! -s server.err ] || fail "a refused feed was asked for"
 expect 77 cambium run -C w --once
 says "127.0.0.1"
 check_sum w
@@ -86,11 +90,35 @@ for name in empty.ndjson empty.atom; do
     says "$name: 0 documents"
 done
 
+# add asks once, and a feed added again is not asked again.
+expect 0 cambium feed remove -C w "$BASE/good.atom"
+asked() { grep -c 'good.atom' server.err || true; }
+before=$(asked)
+expect 0 cambium feed add -C w "$BASE/good.atom" --every 2h
+[ "$(asked)" = $((before + 1)) ] || fail "feed add is not one GET"
+expect 0 cambium feed add -C w "$BASE/good.atom" --every 3h
+[ "$(asked)" = $((before + 1)) ] || fail "changing a feed asked for it"
+expect 0 cambium feed list -C w
+has "good, every 10800 s"
+has "next poll 2"
+expect 0 cambium feed add -C w "$BASE/later.atom" --later
+has_not() { ! grep -qF -- "$1" "$2" || fail "$2 has: $1"; }
+has_not later.atom server.err
+expect 0 cambium feed list -C w
+has "not polled yet"
+has "as soon as it runs"
+expect 0 cambium feed remove -C w "$BASE/later.atom"
+expect 66 cambium feed add -C w "$BASE/x" --ca no-such-file.pem
+expect 65 cambium feed add -C w "https://user:p/ss@example.org/"
+has_not p/ss err
+
 # A changed feed brings what is new, and credentials are never shown.
 head -n 4 sample.ndjson >feeds/next && mv feeds/next feeds/good.ndjson
 expect 0 cambium run -C w --once
 says "2 documents"
 expect 0 cambium feed add -C w "http://user:secret@${BASE#http://}/good.ndjson"
+[ "$(sql w "SELECT count(*) FROM feeds WHERE url LIKE '%secret%' OR url_display LIKE '%secret%'")" = 0 ] ||
+    fail "a password is in the feeds table"
 expect 0 cambium feed list -C w
 grep -q secret out && fail "a password was shown"
 expect 0 cambium run -C w --once

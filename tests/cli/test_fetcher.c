@@ -1,82 +1,7 @@
 /* The fetcher against a scripted server: what is written down after each kind of answer. */
-#include "run/fetcher.h"
-
-#include "base/clock.h"
-#include "base/log.h"
-#include "store/query.h"
-#include "store/workspace.h"
-#include "support/httpd.h"
-
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static const char *const allow[] = {"127.0.0.1", NULL};
-static char dir[64];
-static struct cam_workspace *workspace;
-static struct cam_database *database;
-static struct cam_httpd *server;
-static const char two[] = "{\"id\":\"1\",\"text\":\"The first document of the feed.\"}\n"
-                          "{\"id\":\"2\",\"text\":\"The second document of the feed.\"}\n";
-
-static void quiet(void *context, enum cam_log_level level, const char *line) {
-    (void)context, (void)level, (void)line;
-}
-
-static void setup(void) {
-    struct cam_settings settings;
-    cam_log_set_sink(quiet, NULL);
-    cam_settings_defaults(&settings);
-    snprintf(dir, sizeof dir, "/tmp/cambium-fetcher.XXXXXX");
-    cr_assert(mkdtemp(dir));
-    cr_assert_eq(cam_workspace_open(dir, CAM_WORKSPACE_CREATE, &workspace), CAM_OK, "%s",
-                 cam_message());
-    cr_assert_eq(cam_settings_set(&settings, "probe.share", "0"), CAM_OK);
-    cr_assert_eq(cam_workspace_finish_init(workspace, &settings), CAM_OK);
-    database = cam_workspace_database(workspace);
-    server = cam_httpd_start("127.0.0.1");
-    cr_assert(server);
-}
-
-static void teardown(void) {
-    char command[96];
-    cam_httpd_stop(server);
-    cam_workspace_close(workspace);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    cr_assert_eq(system(command), 0);
-}
+#include "cli/fetcher_rig.h"
 
 TestSuite(fetcher, .init = setup, .fini = teardown);
-
-static void add_feed(const char *path) {
-    char url[256];
-    cam_httpd_url(server, path, url, sizeof url);
-    cr_assert_eq(cam_feeds_add(database, url, NULL, NULL, 3600, NULL), CAM_OK);
-}
-
-static struct cam_fetcher_round poll_round(void) {
-    struct cam_fetcher_options options = {.allow = allow};
-    struct cam_fetcher_round result;
-    cr_assert_eq(cam_fetcher_round(database, &options, &result), CAM_OK, "%s", cam_message());
-    return result;
-}
-
-static int64_t ask(const char *sql) {
-    int64_t value;
-    cr_assert_eq(cam_query_int(database, sql, NULL, -1, &value), CAM_OK, "%s", cam_message());
-    return value;
-}
-
-/* Milliseconds from now until feed I_FEED is polled again. */
-static int64_t next_poll_ms(size_t i_feed) {
-    struct cam_feeds feeds;
-    cr_assert_eq(cam_feeds_list(database, &feeds), CAM_OK);
-    int64_t wait = feeds.feeds[i_feed].next_poll_at_ms - cam_clock_unix_ms();
-    cam_feeds_release(&feeds);
-    return wait;
-}
 
 Test(backoff, doubles_from_a_minute_to_six_hours_with_a_quarter_of_jitter) {
     for (int64_t n = 1; n < 80; n++) {
@@ -219,15 +144,6 @@ Test(fetcher, files_are_no_feeds) {
 
 /* ---- the thread ---- */
 
-struct rung {
-    _Atomic int n;
-};
-
-static void ring(void *context) {
-    struct rung *rung = context;
-    rung->n++;
-}
-
 Test(fetcher, the_thread_polls_what_is_due_and_stops, .timeout = 60) {
     struct rung rung = {0};
     struct cam_fetcher_options options = {.allow = allow, .polled = ring, .context = &rung};
@@ -254,4 +170,184 @@ Test(fetcher, stopping_ends_a_hanging_transfer, .timeout = 60) {
     cam_fetcher_stop(fetcher);
     cr_assert_eq(ask("SELECT failures FROM v1_feeds"), 0,
                  "being stopped is no failure of the feed");
+}
+
+/* ---- when it is asked again ---- */
+
+static int64_t hour_of(int64_t ms) {
+    return ms / 3600000 % 24;
+}
+
+Test(backoff, next_poll_interval_and_hints) {
+    struct cam_feed_hints hints = {0};
+    const int64_t now = 1700000000000; /* Tuesday 2023-11-14, 22:13:20 */
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, -1), now + 600000);
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, 60), now + 600000, "never sooner");
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, 7200), now + 7200000);
+    hints.ttl_s = 10800;
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, 7200), now + 10800000);
+    cr_assert_eq(cam_fetcher_next_ms(now, 172800, &hints, 7200), now + 172800000LL);
+    hints.ttl_s = 366 * 86400;
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, -1), now + 86400000, "a day at most");
+}
+
+Test(backoff, next_poll_excluded_hours_and_days) {
+    const int64_t now = 1700000000000;
+    struct cam_feed_hints hints = {.skip_hours = 1u << 22 | 1u << 23 | 1u};
+    int64_t next = cam_fetcher_next_ms(now, 600, &hints, -1);
+    cr_assert_eq(hour_of(next), 1);
+    cr_assert_eq(next % 3600000, 0);
+    hints.skip_days = 1u << 3; /* Wednesday */
+    next = cam_fetcher_next_ms(now, 600, &hints, -1);
+    cr_assert_eq((next / 86400000 + 4) % 7, 4, "Thursday");
+    cr_assert_eq(hour_of(next), 1);
+    hints = (struct cam_feed_hints){.skip_hours = 0xFFFFFF, .skip_days = 0x7F};
+    cr_assert_eq(cam_fetcher_next_ms(now, 600, &hints, -1), now + 600000,
+                 "who excludes everything has made a mistake");
+}
+
+Test(fetcher, hints_of_a_feed_are_stored_and_outlive_a_304) {
+    static const char atom[] =
+        "<?xml version=\"1.0\"?><feed xmlns=\"http://www.w3.org/2005/Atom\" xmlns:sy=\"s\">"
+        "<title>T</title><id>urn:d</id><updated>2024-01-01T00:00:00Z</updated>"
+        "<sy:updatePeriod>daily</sy:updatePeriod><sy:updateFrequency>4</sy:updateFrequency>"
+        "<entry><title>One</title><id>urn:1</id><updated>2024-01-01T00:00:00Z</updated>"
+        "<content type=\"text\">A document of the daily test feed.</content></entry></feed>";
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f",
+                                                    .body = atom,
+                                                    .etag = "\"v\"",
+                                                    .content_type = "application/atom+xml"});
+    add_feed("/f");
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(poll_round().n_failed, 0u);
+        int64_t wait = next_poll_ms(0);
+        cr_assert(wait > 21500000 && wait <= 21600000, "%lld", (long long)wait);
+    }
+    cr_assert_eq(ask("SELECT http_status = 304 AND ttl_s = 21600 FROM v1_feeds"), 1);
+}
+
+/* ---- one GET, moves, credentials ---- */
+
+Test(fetcher, the_first_poll_is_one_GET) {
+    struct cam_fetcher_options options = {.allow = allow};
+    struct cam_fetcher_round result;
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/f", .body = two, .content_type = "application/x-ndjson"});
+    add_feed("/f");
+    cr_assert_eq(cam_fetcher_first_poll(database, &options, 1, &result), CAM_OK);
+    cr_assert_eq(result.counts.journalled, 2);
+    cr_assert_eq(cam_httpd_n_requests(server), 1u);
+    cr_assert(next_poll_ms(0) > 3400000, "the thread does not ask again");
+    cr_assert_eq(cam_fetcher_first_poll(database, &options, 9, &result), CAM_ERR_NOINPUT);
+}
+
+Test(fetcher, a_first_poll_without_leave_leaves_the_feed_due) {
+    struct cam_fetcher_options options = {0};
+    struct cam_fetcher_round result;
+    add_feed("/f");
+    cr_assert_eq(cam_fetcher_first_poll(database, &options, 1, &result), CAM_OK);
+    cr_assert_eq(result.failure, CAM_ERR_PERMISSION);
+    cr_assert(next_poll_ms(0) <= 0);
+    cr_assert_eq(cam_httpd_n_requests(server), 0u);
+    cr_assert_eq(ask("SELECT failures = 1 AND error IS NOT NULL FROM v1_feeds"), 1);
+}
+
+Test(fetcher, N05_a_permanent_redirect_is_followed_once_and_remembered) {
+    cam_httpd_add(server,
+                  &(struct cam_httpd_route){.path = "/old", .status = 301, .location = "/new"});
+    cam_httpd_add(server,
+                  &(struct cam_httpd_route){.path = "/now", .status = 302, .location = "/new2"});
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/new", .body = two, .content_type = "application/x-ndjson"});
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/new2",
+                                                    .body = two,
+                                                    .content_type = "application/x-ndjson"});
+    add_feed("/old");
+    add_feed("/now");
+    poll_round();
+    cr_assert_eq(cam_httpd_n_requests(server), 4u);
+    poll_round();
+    cr_assert_eq(cam_httpd_n_requests(server), 7u, "the moved one is asked at its new address");
+    cr_assert_eq(ask("SELECT count(*) FROM v1_feeds WHERE url LIKE '%/new' OR url LIKE '%/now'"),
+                 2);
+    cr_assert_eq(ask("SELECT count(*) FROM v1_documents"), 2);
+}
+
+Test(fetcher, a_move_to_something_that_is_no_feed_is_not_remembered) {
+    cam_httpd_add(server,
+                  &(struct cam_httpd_route){.path = "/old", .status = 301, .location = "/login"});
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/login",
+                                                    .body = "<feed><entry>",
+                                                    .content_type = "application/atom+xml"});
+    add_feed("/old");
+    cr_assert_eq(poll_round().n_failed, 1u);
+    cr_assert_eq(ask("SELECT count(*) FROM v1_feeds WHERE url LIKE '%/old'"), 1);
+}
+
+Test(fetcher, N14_credentials_are_sent_and_shown_nowhere) {
+    char url[256];
+    cam_log_set_sink(keep_log, NULL);
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/f", .body = two, .content_type = "application/x-ndjson"});
+    snprintf(url, sizeof url, "http://user:secret@127.0.0.1:%d/f", cam_httpd_port(server));
+    cr_assert_eq(cam_feeds_add(database, url, NULL, NULL, 3600, NULL), CAM_OK);
+    poll_round();
+    cr_assert_str_eq(cam_httpd_request(server, 0)->authorization, "Basic dXNlcjpzZWNyZXQ=");
+    cam_httpd_add(server, &(struct cam_httpd_route){.path = "/f", .status = 403, .body = "no"});
+    cr_assert_null(strstr(poll_round().message, "secret"));
+    cr_assert_null(strstr(logged, "secret"), "%s", logged);
+    cr_assert_not_null(strstr(logged, "http://***@127.0.0.1"));
+    cr_assert_eq(ask("SELECT count(*) FROM v1_feeds, v1_events, v1_documents WHERE"
+                     " v1_feeds.error || message || v1_feeds.url || source LIKE '%secret%'"),
+                 0);
+}
+
+/* ---- failures ---- */
+
+Test(fetcher, N03_a_host_that_asks_for_rest_gets_it) {
+    static const char *const rest[] = {"Retry-After", "7200", NULL};
+    struct cam_feeds due;
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/busy", .status = 429, .body = "busy", .headers = rest});
+    add_feed("/busy");
+    poll_round();
+    add_feed("/other");
+    cr_assert_eq(cam_feeds_due(database, cam_clock_unix_ms(), 10, &due), CAM_OK);
+    cr_assert_eq(due.n_feeds, 0u, "another feed of that host");
+    cam_feeds_release(&due);
+    cr_assert_eq(cam_feeds_due(database, cam_clock_unix_ms() + 7200001, 10, &due), CAM_OK);
+    cr_assert_eq(due.n_feeds, 1u);
+    cam_feeds_release(&due);
+}
+
+Test(fetcher, N04_failures_are_seen_and_never_the_end) {
+    static const int codes[] = {404, 401, 403, 500, 503, 418};
+    for (size_t i = 0; i < 6; i++) {
+        static char paths[6][16];
+        snprintf(paths[i], sizeof paths[i], "/%d", codes[i]);
+        cam_httpd_add(
+            server, &(struct cam_httpd_route){.path = paths[i], .status = codes[i], .body = "no"});
+        add_feed(paths[i]);
+    }
+    for (int n = 1; n <= 12; n++)
+        cr_assert_eq(poll_round().n_failed, 6u, "still asked");
+    cr_assert_eq(ask("SELECT count(*) FROM v1_feeds WHERE state = 'active' AND failures = 12 AND"
+                     " error LIKE '%HTTP%' AND next_poll_at IS NOT NULL"),
+                 6);
+    for (size_t i = 0; i < 6; i++)
+        cr_assert(next_poll_ms(i) > 4 * 3600000LL && next_poll_ms(i) <= 6 * 3600000LL);
+    cr_assert_eq(ask("SELECT count(*) FROM v1_events WHERE kind = 'feed_failed'"), 72);
+}
+
+Test(fetcher, N10_a_bomb_is_written_down_as_the_feeds_fault) {
+    size_t n;
+    char *packed = cam_httpd_gzip(NULL, 0, (size_t)64 << 20, &n);
+    cam_httpd_add(server, &(struct cam_httpd_route){
+                              .path = "/f", .body = packed, .n_bytes = n, .encoding = "gzip"});
+    add_feed("/f");
+    cr_assert_eq(poll_round().failure, CAM_ERR_DATA);
+    cr_assert_eq(ask("SELECT error LIKE '%decompressed%' FROM v1_feeds"), 1);
+    cam_httpd_stop(server);
+    server = NULL;
+    free(packed);
 }

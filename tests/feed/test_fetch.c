@@ -326,6 +326,9 @@ Test(fetch, N11_a_header_flood_stops_at_the_limit) {
     check_failed(CAM_ERR_DATA);
     check_message("header");
     request.max_header_bytes = 64u << 10;
+    check_failed(CAM_ERR_DATA);
+    check_message("256 lines");
+    request.max_headers = 500;
     MUST(fetch());
 }
 

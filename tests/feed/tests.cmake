@@ -12,11 +12,14 @@ cam_test(feed opml)
 cam_test(feed formats)
 cam_test(feed dry_run)
 cam_test(feed address)
+cam_test(feed hints)
 
 # The scripted server needs a library that the service does not.
 pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd)
 if(MICROHTTPD_FOUND)
   cam_test(feed fetch SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD)
+  cam_test(feed fetch_hostile SOURCES support/httpd.c support/rawd.c
+    LIBRARIES PkgConfig::MICROHTTPD)
   cam_test(feed feed_server LABELS unit cli)
   target_compile_definitions(test_feed_server PRIVATE
     CAM_FEED_SERVER="$<TARGET_FILE:feed_server>")

@@ -1,5 +1,7 @@
 cam_test(store database)
 cam_test(store journal)
+cam_test(store admission)
+cam_test(store feeds)
 cam_test(store history)
 cam_test(store snapshot)
 cam_test(store policy)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #define MAX_ROUTES   64
@@ -23,7 +24,7 @@ struct cam_httpd {
     struct cam_httpd_route routes[MAX_ROUTES];
     size_t n_routes;
     struct cam_httpd_request requests[MAX_REQUESTS];
-    size_t n_requests;
+    size_t n_requests, n_working, most_working;
 };
 
 struct body {
@@ -122,14 +123,22 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
             route = server->routes[i];
             break;
         }
+    if (++server->n_working > server->most_working)
+        server->most_working = server->n_working;
+    if (route.work_ms) {
+        pthread_mutex_unlock(&server->mutex);
+        usleep((unsigned)route.work_ms * 1000);
+        pthread_mutex_lock(&server->mutex);
+    }
     while (route.way == CAM_HTTPD_HANG && !server->stopping)
         pthread_cond_wait(&server->wake, &server->mutex);
+    server->n_working--;
     pthread_mutex_unlock(&server->mutex);
     return route.way == CAM_HTTPD_HANG ? MHD_NO : answer(connection, &route, &request);
 }
 
-struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certificate,
-                                      const char *key) {
+static struct cam_httpd *start(const char *address, const char *certificate, const char *key,
+                               const char *priorities) {
     struct cam_httpd *server = calloc(1, sizeof *server);
     if (!server)
         return NULL;
@@ -147,11 +156,12 @@ struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certifica
     const struct sockaddr *bound = is_ipv6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in;
     struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)certificate},
                                    {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
+                                   {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)priorities},
                                    {MHD_OPTION_END, 0, NULL}};
     server->daemon = MHD_start_daemon(
         flags | (is_ipv6 ? MHD_USE_IPv6 : 0) | (key ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request,
         server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)1 << 20, MHD_OPTION_SOCK_ADDR, bound,
-        MHD_OPTION_ARRAY, key ? tls : tls + 2, MHD_OPTION_END);
+        MHD_OPTION_ARRAY, key ? tls : tls + 3, MHD_OPTION_END);
     if (!server->daemon) {
         free(server);
         return NULL;
@@ -160,8 +170,18 @@ struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certifica
     return server;
 }
 
+struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certificate,
+                                      const char *key) {
+    return start(address, certificate, key, "NORMAL");
+}
+
+struct cam_httpd *cam_httpd_start_old_tls(const char *address, const char *certificate,
+                                          const char *key) {
+    return start(address, certificate, key, "NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT");
+}
+
 struct cam_httpd *cam_httpd_start(const char *address) {
-    return cam_httpd_start_tls(address, NULL, NULL);
+    return start(address, NULL, NULL, "NORMAL");
 }
 
 void cam_httpd_stop(struct cam_httpd *server) {
@@ -203,6 +223,13 @@ size_t cam_httpd_n_requests(struct cam_httpd *server) {
 
 const struct cam_httpd_request *cam_httpd_request(struct cam_httpd *server, size_t i_request) {
     return &server->requests[i_request]; /* written once, before it was counted */
+}
+
+size_t cam_httpd_most(struct cam_httpd *server) {
+    pthread_mutex_lock(&server->mutex);
+    size_t most = server->most_working;
+    pthread_mutex_unlock(&server->mutex);
+    return most;
 }
 
 char *cam_httpd_gzip(const char *bytes, size_t n_bytes, size_t n_zeros, size_t *n_out) {

@@ -41,6 +41,7 @@ struct cam_httpd_route {
     enum cam_httpd_way way;
     size_t cut_bytes;
     int hide_validators_on_304;
+    int work_ms; /* time the answer takes; requests that overlap are seen at cam_httpd_most */
 };
 
 /* What a client sent; "" where it sent nothing. */
@@ -55,6 +56,9 @@ struct cam_httpd *cam_httpd_start(const char *address);
  * built without TLS. */
 struct cam_httpd *cam_httpd_start_tls(const char *address, const char *certificate,
                                       const char *key);
+/* The same with TLS 1.1 and nothing newer. */
+struct cam_httpd *cam_httpd_start_old_tls(const char *address, const char *certificate,
+                                          const char *key);
 void cam_httpd_stop(struct cam_httpd *server); /* waits for every connection; accepts NULL */
 int cam_httpd_port(const struct cam_httpd *server);
 /* "http://ADDRESS:PORT" PATH (https and localhost over TLS).  Returns OUT. */
@@ -65,6 +69,9 @@ void cam_httpd_add(struct cam_httpd *server, const struct cam_httpd_route *route
 /* Requests so far (at most the first 256 are kept), in order of arrival. */
 size_t cam_httpd_n_requests(struct cam_httpd *server);
 const struct cam_httpd_request *cam_httpd_request(struct cam_httpd *server, size_t i_request);
+
+/* Most requests that were being answered at the same time. */
+size_t cam_httpd_most(struct cam_httpd *server);
 
 /* Compresses (gzip); the caller frees.  N_ZEROS > 0 compresses that many zero bytes instead. */
 char *cam_httpd_gzip(const char *bytes, size_t n_bytes, size_t n_zeros, size_t *n_out);

@@ -103,7 +103,7 @@ Test(tokenizer, very_long_runs_come_back) {
     free(text);
 }
 
-Test(tokenizer, names_of_specials_are_plain_text) {
+Test(tokenizer, P16_names_of_specials_are_plain_text) {
     static const char text[] = "<|endoftext|>";
     uint16_t ids[sizeof text];
     size_t n;

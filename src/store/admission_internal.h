@@ -1,0 +1,58 @@
+/* admission_internal.h - the rules of admission that have a file of their own; all run on the
+ * database thread, in the transaction that journals the documents (admission.c). */
+#ifndef CAM_STORE_ADMISSION_INTERNAL_H
+#define CAM_STORE_ADMISSION_INTERNAL_H
+
+#include "store/journal.h"
+
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- near.c: near duplicates ---- */
+
+/* The entry a document is a version of: its earlier versions are not held against it. */
+struct cam_near_entry {
+    int64_t feed;       /* 0: ingested */
+    const char *source; /* of ingested ones */
+    const char *guid;   /* NULL: it is no version of anything */
+};
+
+struct cam_near_match {
+    int64_t document; /* the oldest within reach; 0: none */
+    int distance;     /* differing bits */
+};
+
+/* Looks among the documents that were admitted (trained or held out) for one whose SimHash differs
+ * in at most MAX_BITS (0..3) bits. */
+CAM_MUST_USE enum cam_status cam_near_find(sqlite3 *sqlite, uint64_t simhash, int max_bits,
+                                           const struct cam_near_entry *entry,
+                                           struct cam_near_match *match);
+CAM_MUST_USE enum cam_status cam_near_add(sqlite3 *sqlite, int64_t document, uint64_t simhash);
+
+/* ---- share.c: the share of one feed ---- */
+
+/* The newest admitted documents, oldest first, as a ring; loaded once a transaction. */
+struct cam_share {
+    int64_t *bytes; /* owned; negative: of the feed in question */
+    size_t capacity, n, oldest;
+    int64_t total, own; /* bytes */
+};
+
+CAM_MUST_USE enum cam_status cam_share_load(sqlite3 *sqlite, int64_t feed, int64_t window,
+                                            struct cam_share *share);
+void cam_share_release(struct cam_share *share);
+/* The share the feed would have with a further document of N_BYTES.  A window that is not full yet
+ * counts as filled up with documents of other feeds of the same mean size, so the first documents
+ * of a young workspace are not held back. */
+double cam_share_with(const struct cam_share *share, int64_t n_bytes);
+/* Takes note of an admitted document of the feed. */
+void cam_share_add(struct cam_share *share, int64_t n_bytes);
+
+/* ---- feeds.c ---- */
+
+/* Writes down what a poll left behind. */
+CAM_MUST_USE enum cam_status cam_feeds_store_poll(sqlite3 *sqlite, int64_t feed,
+                                                  const struct cam_poll *poll);
+
+#endif
