@@ -160,18 +160,25 @@ static int64_t next_slot(const struct cam_schedule_spec *c, int64_t after_ms) {
     return INT64_MAX;
 }
 
+/* Whether the clock was set back by so much that LAST tells nothing: more than a period, or for
+ * CRON, whose slots must not come twice, more than a day. */
+static int is_from_another_time(const struct cam_schedule_spec *spec, int64_t last_ms,
+                                int64_t now_ms) {
+    return spec->unit != CAM_SCHEDULE_DOCUMENTS &&
+           last_ms - now_ms > (spec->unit == CAM_SCHEDULE_DURATION
+                                   ? spec->every
+                                   : (int64_t)DAY_MINUTES * MINUTE_MS);
+}
+
 int64_t cam_schedule_next_due(const struct cam_schedule_spec *spec, int64_t last_ms,
                               int64_t now_ms) {
     if (spec->unit == CAM_SCHEDULE_DOCUMENTS)
         return INT64_MAX;
-    if (spec->unit == CAM_SCHEDULE_DURATION) {
-        if (last_ms - now_ms > spec->every) /* the clock was set back */
-            return now_ms + spec->every;
-        int64_t due = last_ms + spec->every;
-        return due < now_ms ? now_ms : due;
-    }
+    if (is_from_another_time(spec, last_ms, now_ms))
+        last_ms = now_ms;
     /* A slot that lies in the future after the clock went back is waited for, not run twice. */
-    int64_t due = next_slot(spec, last_ms);
+    int64_t due =
+        spec->unit == CAM_SCHEDULE_DURATION ? last_ms + spec->every : next_slot(spec, last_ms);
     return due < now_ms ? now_ms : due;
 }
 
@@ -280,6 +287,10 @@ static enum cam_status fire_one(void *context, const struct cam_schedule *schedu
     char reason[48];
     CAM_TRY(cam_schedule_parse(schedule->spec, &spec));
     int64_t due = cam_schedule_next_due(&spec, schedule->last_due_at_ms, f->now_ms);
+    if (is_from_another_time(&spec, schedule->last_due_at_ms, f->now_ms)) /* begin anew, once */
+        CAM_TRY(cam_sql_run(f->sqlite,
+                            "UPDATE schedules SET last_due_at_ms = ?2 WHERE schedule = ?1", "ii",
+                            schedule->schedule, f->now_ms));
     if (due > f->now_ms) {
         f->next_ms = due < f->next_ms ? due : f->next_ms;
         return CAM_OK;

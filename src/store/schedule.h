@@ -29,7 +29,8 @@ CAM_MUST_USE enum cam_status cam_schedule_parse(const char *text, struct cam_sch
 /* When the schedule is due next, given when it was last due (its creation at first); pure.  For
  * DURATION: LAST + every, or NOW if that lies before it; a clock set back by more than one period
  * starts over at NOW + every.  For CRON: the first slot after LAST; slots missed before NOW
- * collapse into NOW.  Unix milliseconds; INT64_MAX if never (DOCUMENTS, impossible dates). */
+ * collapse into NOW; a clock set back by more than a day starts over from NOW.  Unix milliseconds;
+ * INT64_MAX if never (DOCUMENTS, impossible dates). */
 int64_t cam_schedule_next_due(const struct cam_schedule_spec *spec, int64_t last_ms,
                               int64_t now_ms);
 

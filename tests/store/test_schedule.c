@@ -55,6 +55,7 @@ Test(schedule, C19_a_clock_set_back_neither_doubles_nor_loses) {
     /* By days: begins anew from now. */
     next("6h", "2026-11-21T12:00:00Z", "2026-11-11T12:00:00Z", "2026-11-11T18:00:00");
     next("0 12 * * *", "2026-11-21T12:00:00Z", "2026-11-21T11:59:00Z", "2026-11-22T12:00:00");
+    next("0 12 * * *", "2036-11-21T12:00:00Z", "2026-11-21T11:59:00Z", "2026-11-21T12:00:00");
 }
 
 Test(schedule, bad_specifications_are_refused) {
