@@ -146,7 +146,7 @@ static enum cam_status take_item(struct cam_trainer *t, struct cam_item *item) {
 /* Reads on until a control row or two batches' worth of tokens wait. */
 static enum cam_status read_ahead(struct cam_trainer *t) {
     size_t batch = t->packed.batch.n_sequences * t->packed.batch.t;
-    while (!t->has_control && t->queue.n_tokens < 2 * batch + t->queue.offset) {
+    while (!t->has_control && t->queue.n_tokens < 2 * batch) {
         struct cam_items items;
         CAM_TRY(cam_journal_read(t->database, t->read_to, READ_ITEMS, READ_BYTES, &items));
         enum cam_status status = CAM_OK;

@@ -19,8 +19,9 @@ enum cam_status cam_queue_push(struct cam_queue *queue, const struct cam_pending
         queue->items = items;
         queue->capacity = capacity;
     }
+    /* A queue begun with an offset (a resumed run) has less of its first document to give. */
+    queue->n_tokens += pending->n_ids - (queue->n == 0 ? queue->offset : 0);
     queue->items[queue->n++] = *pending;
-    queue->n_tokens += pending->n_ids;
     return CAM_OK;
 }
 

@@ -37,7 +37,8 @@ struct cam_queue {
 };
 
 void cam_queue_release(struct cam_queue *queue);
-/* Takes IDS over (freed by the queue) on success. */
+/* Takes IDS over (freed by the queue) on success.  The first document of a queue has at least
+ * `offset` tokens. */
 CAM_MUST_USE enum cam_status cam_queue_push(struct cam_queue *queue,
                                             const struct cam_pending *pending);
 /* Drops item I (quarantine); its tokens leave the stream. */
