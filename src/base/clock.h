@@ -13,6 +13,12 @@
 int64_t cam_clock_unix_ms(void);      /* wall clock, milliseconds since 1970; may jump */
 double cam_clock_seconds(void);       /* monotonic, for durations */
 double cam_clock_cpu_seconds(void);   /* processor time of this process, all threads together */
+
+/* For tests: where cam_clock_unix_ms looks from now on; NULL: the system's clock again.  FN is
+ * called by any thread that asks for the time. */
+typedef int64_t cam_clock_fn(void);
+void cam_clock_replace(cam_clock_fn *fn);
+
 /* "2026-11-21T09:30:00.000Z" needs 25 bytes; years 0000-9999, else "".  Returns OUT. */
 char *cam_clock_rfc3339(int64_t unix_ms, char out[CAM_RFC3339_BYTES]);
 /* Parses RFC 3339 (any offset, optional fraction).  Returns 0 and sets *UNIX_MS, or -1. */

@@ -55,6 +55,12 @@ static int system_sync_dir(void *context, const char *path) {
     return result;
 }
 
+static const struct cam_fs *replaced;
+
+void cam_fs_replace(const struct cam_fs *fs) {
+    replaced = fs;
+}
+
 const struct cam_fs *cam_fs_system(void) {
     static const struct cam_fs fs = {
         .open = system_open,
@@ -66,7 +72,7 @@ const struct cam_fs *cam_fs_system(void) {
         .sync_dir = system_sync_dir,
         .close = system_close,
     };
-    return &fs;
+    return replaced ? replaced : &fs;
 }
 
 /* Which status an errno of a file operation deserves. */
@@ -214,6 +220,25 @@ enum cam_status cam_fs_read_file(const struct cam_fs *fs, const char *path, size
 out:
     free(data);
     fs->close(fs->context, fd);
+    return status;
+}
+
+enum cam_status cam_fs_try_room(const struct cam_fs *fs, const char *path, size_t n_bytes) {
+    static const char zeros[1 << 16];
+    enum cam_status status = CAM_OK;
+    int fd =
+        fs->open(fs->context, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return cam_fail_errno(status_of(errno), errno, "%s: cannot create", path);
+    while (status == CAM_OK && n_bytes > 0) {
+        size_t n = n_bytes < sizeof zeros ? n_bytes : sizeof zeros;
+        status = cam_fs_write_all(fs, fd, path, zeros, n);
+        n_bytes -= n;
+    }
+    if (status == CAM_OK && fs->fdatasync(fs->context, fd) != 0)
+        status = cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot sync", path);
+    fs->close(fs->context, fd);
+    fs->unlink(fs->context, path);
     return status;
 }
 

@@ -28,11 +28,16 @@ struct cam_fs {
     void *context;
 };
 
-/* The real system calls.  Never NULL. */
+/* The real system calls, or what replaces them.  Never NULL. */
 const struct cam_fs *cam_fs_system(void);
 
+/* For tests of whole programs: what cam_fs_system gives from now on (borrowed); NULL: the system
+ * calls again.  Call it while nobody holds an older answer. */
+void cam_fs_replace(const struct cam_fs *fs);
+
 /* Writes or reads exactly N bytes; repeats after EINTR and short counts (FAULTS C07).
- * CAM_ERR_IO names PATH and the reason; reading past the end is CAM_ERR_DATA ("truncated"). */
+ * CAM_ERR_IO (CAM_ERR_FULL: no space) names PATH and the reason; reading past the end is
+ * CAM_ERR_DATA ("truncated"). */
 CAM_MUST_USE enum cam_status cam_fs_write_all(const struct cam_fs *fs, int fd, const char *path,
                                               const void *bytes, size_t n_bytes);
 CAM_MUST_USE enum cam_status cam_fs_pread_all(const struct cam_fs *fs, int fd, const char *path,
@@ -57,6 +62,11 @@ void cam_fs_file_abandon(struct cam_fs_file *file);
  */
 CAM_MUST_USE enum cam_status cam_fs_read_file(const struct cam_fs *fs, const char *path,
                                               size_t limit_bytes, char **bytes, size_t *n_bytes);
+
+/* Whether N_BYTES can be written to PATH now: writes them, makes them durable and removes PATH again
+ * (CAM_ERR_FULL: no space). */
+CAM_MUST_USE enum cam_status cam_fs_try_room(const struct cam_fs *fs, const char *path,
+                                             size_t n_bytes);
 
 /* mkdir -p for the last component only; an existing folder is success.  CAM_ERR_PERMISSION on a
  * read-only file system or missing rights. */

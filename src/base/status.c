@@ -1,5 +1,6 @@
 #include "base/status.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,8 @@ enum cam_status cam_fail_errno(enum cam_status status, int errno_value, const ch
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (status == CAM_ERR_IO && (errno_value == ENOSPC || errno_value == EDQUOT))
+        status = CAM_ERR_FULL;
     return cam_fail(status, "%s: %s", text, strerror(errno_value));
 }
 
@@ -49,6 +52,13 @@ static const struct {
 #include "base/status.def"
 #undef CAM_STATUS
 };
+
+enum cam_status cam_status_of_name(const char *name) {
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return (enum cam_status)i;
+    return CAM_ERR_INTERNAL;
+}
 
 int cam_status_exit_code(enum cam_status status) {
     return table[status].code;

@@ -24,7 +24,9 @@ enum cam_status {
 enum cam_status cam_fail(enum cam_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* As cam_fail, with ": " and the text of errno VALUE appended. */
+/* As cam_fail, with ": " and the text of errno VALUE appended.  CAM_ERR_IO becomes CAM_ERR_FULL
+ * where VALUE says that the disk or a quota is full, so that a caller can tell what waiting may
+ * cure. */
 enum cam_status cam_fail_errno(enum cam_status status, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -39,6 +41,8 @@ const char *cam_message(void);
 int cam_status_exit_code(enum cam_status status);
 const char *cam_status_name(enum cam_status status);
 const char *cam_status_text(enum cam_status status);
+/* The status called NAME; CAM_ERR_INTERNAL if there is none of that name. */
+enum cam_status cam_status_of_name(const char *name);
 
 /* Forwards a failure to the caller. */
 #define CAM_TRY(call)                                                                              \

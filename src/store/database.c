@@ -64,7 +64,7 @@ enum cam_status cam_database_fail(sqlite3 *sqlite, int code, const char *doing) 
         return cam_fail(CAM_ERR_BUSY, "%s: %s: held by another program for more than %d s; %s",
                         name, doing, BUSY_MS / 1000, words);
     case SQLITE_FULL:
-        return cam_fail(CAM_ERR_IO, "%s: %s: the disk is full", name, doing);
+        return cam_fail(CAM_ERR_FULL, "%s: %s: the disk is full", name, doing);
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
@@ -76,9 +76,8 @@ enum cam_status cam_database_fail(sqlite3 *sqlite, int code, const char *doing) 
                         "history.db .recover",
                         name, doing, words);
     case SQLITE_IOERR:
-        return cam_fail(CAM_ERR_IO, "%s: %s: %s (errno %d: %s)", name, doing, words,
-                        sqlite ? sqlite3_system_errno(sqlite) : 0,
-                        strerror(sqlite ? sqlite3_system_errno(sqlite) : 0));
+        return cam_fail_errno(CAM_ERR_IO, sqlite ? sqlite3_system_errno(sqlite) : EIO, "%s: %s: %s",
+                              name, doing, words);
     case SQLITE_CANTOPEN:
         return cam_fail(CAM_ERR_IO, "%s: %s: %s", name, doing, words);
     case SQLITE_NOMEM:

@@ -24,7 +24,8 @@ enum cam_database_mode {
 
 /* Opens PATH, brings the schema up to date, (re)creates the v1_ views and starts the thread.
  * CAM_ERR_NOINPUT: no such file.  CAM_ERR_DATA: not a database, or corrupt.  CAM_ERR_CONFIG: made
- * by a newer cambium.  CAM_ERR_PERMISSION / CAM_ERR_IO / CAM_ERR_BUSY as their names say. */
+ * by a newer cambium.  CAM_ERR_PERMISSION / CAM_ERR_IO / CAM_ERR_FULL / CAM_ERR_BUSY as their names
+ * say. */
 CAM_MUST_USE enum cam_status cam_database_open(const char *path, enum cam_database_mode mode,
                                                struct cam_database **database);
 void cam_database_close(struct cam_database *database); /* accepts NULL; checkpoints */

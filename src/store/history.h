@@ -117,8 +117,8 @@ void cam_decisions_release(struct cam_decisions *decisions);
 
 /* One transaction, one moment.  DECISIONS (NULL unless commit->decide) is overwritten; release it.
  * A policy that fails or works too long is a recorded "no decision" (an event), not a failure.
- * Either everything is in the database or nothing (CAM_ERR_IO when the disk is full: the caller may
- * pause and call again with the same arguments). */
+ * Either everything is in the database or nothing (CAM_ERR_FULL when the disk is full: the caller
+ * may pause and call again with the same arguments). */
 CAM_MUST_USE enum cam_status cam_history_commit_step(struct cam_database *database,
                                                      const struct cam_step_commit *commit,
                                                      struct cam_decisions *decisions);
