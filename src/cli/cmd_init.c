@@ -203,14 +203,15 @@ static enum cam_status fill(struct cam_workspace *workspace, const struct option
     struct cam_database *database = cam_workspace_database(workspace);
     struct cam_trainer *trainer = NULL;
     struct probing probes;
-    CAM_TRY(cam_workspace_finish_init(workspace, settings));
+    CAM_TRY(cam_workspace_begin_init(workspace, settings));
     CAM_TRY(cam_policy_init(database, settings->policy));
     CAM_TRY(read_probes(&o->probe, database, &probes));
     CAM_TRY(cam_trainer_init(workspace, settings, tokenizer));
     CAM_TRY(cam_trainer_open(workspace, &trainer));
     print_size(workspace, settings, trainer, tokenizer, &probes);
     cam_trainer_close(trainer);
-    return CAM_OK;
+    /* Last: until here the folder is no workspace, and another init begins anew. */
+    return cam_workspace_finish_init(workspace, settings);
 }
 
 static enum cam_status check_policy(const char *name) {

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,6 +29,13 @@ static pid_t read_owner(int fd) {
     return n > 0 ? (pid_t)atol(text) : 0;
 }
 
+/* A lock of the whole file that belongs to the open file, not to the process, so that closing some
+ * other descriptor of it does not let go.  Unlike flock(2) it can be asked about without being
+ * taken. */
+static struct flock whole_file(void) {
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
 /* The lock lives as long as the open file, so a killed process never leaves it behind; the process
  * id in it is for the message only. */
 static enum cam_status take_lock(struct cam_workspace *w) {
@@ -41,12 +47,13 @@ static enum cam_status take_lock(struct cam_workspace *w) {
                                   ? CAM_ERR_PERMISSION
                                   : CAM_ERR_IO,
                               errno, "%s: cannot take the lock", path);
-    if (flock(w->lock, LOCK_EX | LOCK_NB) != 0) {
+    struct flock lock = whole_file();
+    if (fcntl(w->lock, F_OFD_SETLK, &lock) != 0) {
         int code = errno;
         long owner = (long)read_owner(w->lock);
         close(w->lock);
         w->lock = -1;
-        if (code != EWOULDBLOCK)
+        if (code != EAGAIN && code != EACCES)
             return cam_fail_errno(CAM_ERR_IO, code, "%s: cannot take the lock", path);
         return cam_fail(CAM_ERR_BUSY,
                         "workspace %s is in use by process %ld; stop it or use another -C", w->dir,
@@ -73,10 +80,51 @@ static enum cam_status read_complete(sqlite3 *sqlite, void *context) {
     return cam_sql_int(sqlite, 0, context, "SELECT 1 FROM meta WHERE key = 'complete'", "");
 }
 
+static enum cam_status read_steps(sqlite3 *sqlite, void *context) {
+    return cam_sql_int(sqlite, 0, context, "SELECT max(step) FROM steps", "");
+}
+
+/* What an `init` that was cut short left of the database: all of it is made again.  Its snapshot
+ * files have no row then and go when the store of snapshots is opened. */
+static enum cam_status remove_database(const char *path) {
+    static const char *const endings[] = {"-wal", "-shm", ""};
+    char file[CAM_PATH_BYTES + 8];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(file, sizeof file, "%s%s", path, endings[i]);
+        if (unlink(file) != 0 && errno != ENOENT)
+            return cam_fail_errno(CAM_ERR_CANTCREATE, errno,
+                                  "%s: cannot remove what is left of an init that was cut short",
+                                  file);
+    }
+    return CAM_OK;
+}
+
+/* With the lock held.  A database that is not marked complete is no workspace; CREATE begins anew.
+ */
+static enum cam_status create_database(struct cam_workspace *w, const char *path) {
+    int64_t complete = 0, steps = 0;
+    int existed = access(path, F_OK) == 0;
+    CAM_TRY(cam_database_open(path, CAM_DATABASE_CREATE, &w->database));
+    CAM_TRY(cam_database_call(w->database, read_complete, &complete));
+    if (complete)
+        return cam_fail(CAM_ERR_CANTCREATE, "%s: is a workspace already", w->dir);
+    if (!existed)
+        return CAM_OK;
+    CAM_TRY(cam_database_call(w->database, read_steps, &steps));
+    if (steps > 0)
+        return cam_fail(
+            CAM_ERR_CANTCREATE,
+            "%s: was trained for %lld steps, so it is not what an init left that was cut "
+            "short; move it away, or use another -C",
+            path, (long long)steps);
+    cam_database_close(w->database);
+    w->database = NULL;
+    CAM_TRY(remove_database(path));
+    return cam_database_open(path, CAM_DATABASE_CREATE, &w->database);
+}
+
 static enum cam_status open_parts(struct cam_workspace *w, const char *dir,
                                   enum cam_workspace_mode mode) {
-    static const enum cam_database_mode modes[] = {CAM_DATABASE_CREATE, CAM_DATABASE_WRITE,
-                                                   CAM_DATABASE_READ};
     char path[CAM_PATH_BYTES];
     struct stat info;
     int64_t complete = 0;
@@ -96,13 +144,12 @@ static enum cam_status open_parts(struct cam_workspace *w, const char *dir,
     }
     if (mode != CAM_WORKSPACE_READ)
         CAM_TRY(take_lock(w));
-    CAM_TRY(cam_database_open(path, modes[mode], &w->database));
+    if (mode == CAM_WORKSPACE_CREATE)
+        return create_database(w, path);
+    CAM_TRY(cam_database_open(
+        path, mode == CAM_WORKSPACE_WRITE ? CAM_DATABASE_WRITE : CAM_DATABASE_READ, &w->database));
     CAM_TRY(cam_database_call(w->database, read_complete, &complete));
-    if (mode == CAM_WORKSPACE_CREATE && complete)
-        return cam_fail(CAM_ERR_CANTCREATE, "%s: is a workspace already", dir);
-    if (mode != CAM_WORKSPACE_CREATE && !complete)
-        return no_workspace(dir);
-    return CAM_OK;
+    return complete ? CAM_OK : no_workspace(dir);
 }
 
 enum cam_status cam_workspace_open(const char *dir, enum cam_workspace_mode mode,
@@ -128,7 +175,7 @@ void cam_workspace_close(struct cam_workspace *w) {
     free(w);
 }
 
-static enum cam_status finish_init(sqlite3 *sqlite, void *context) {
+static enum cam_status begin_init(sqlite3 *sqlite, void *context) {
     const struct cam_settings *settings = context;
     char now[CAM_RFC3339_BYTES], text[CAM_SETTING_TEXT_BYTES];
     CAM_TRY(cam_sql_run(sqlite,
@@ -147,7 +194,20 @@ static enum cam_status finish_init(sqlite3 *sqlite, void *context) {
                                 "INSERT OR REPLACE INTO setting_values VALUES (1, 0, ?, ?, 0)",
                                 "tt", key, text));
     }
-    return cam_sql_run(sqlite, "INSERT OR REPLACE INTO meta VALUES ('complete', ?)", "t", now);
+    return CAM_OK;
+}
+
+static enum cam_status finish_init(sqlite3 *sqlite, void *context) {
+    char now[CAM_RFC3339_BYTES];
+    CAM_TRY(begin_init(sqlite, context));
+    return cam_sql_run(sqlite, "INSERT OR REPLACE INTO meta VALUES ('complete', ?)", "t",
+                       cam_rows_now(now));
+}
+
+enum cam_status cam_workspace_begin_init(struct cam_workspace *workspace,
+                                         const struct cam_settings *settings) {
+    struct cam_settings copy = *settings;
+    return cam_database_write_durable(workspace->database, begin_init, &copy);
 }
 
 enum cam_status cam_workspace_finish_init(struct cam_workspace *workspace,
@@ -168,16 +228,46 @@ int cam_workspace_writable(const struct cam_workspace *workspace) {
     return workspace->lock >= 0;
 }
 
-pid_t cam_workspace_owner(const char *dir) {
-    char path[CAM_PATH_BYTES];
+void cam_workspace_publish(struct cam_workspace *workspace, const char *text) {
+    char record[CAM_PUBLISHED_BYTES + 32];
+    int n = snprintf(record, sizeof record, "%ld\n%-*.*s\n", (long)getpid(),
+                     CAM_PUBLISHED_BYTES - 1, CAM_PUBLISHED_BYTES - 1, text);
+    if (workspace->lock >= 0 && n > 0 && pwrite(workspace->lock, record, (size_t)n, 0) < 0)
+        return; /* what is there stays; the status says less than it might */
+}
+
+pid_t cam_workspace_published(const char *dir, char text[CAM_PUBLISHED_BYTES]) {
+    char path[CAM_PATH_BYTES], record[CAM_PUBLISHED_BYTES + 32];
+    struct flock lock = whole_file();
+    pid_t owner = 0;
+    ssize_t n = 0;
+    *text = '\0';
     if (cam_fs_join(path, dir, "lock") != CAM_OK)
         return 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return 0;
-    pid_t owner = 0;
-    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        owner = read_owner(fd);
+    lock.l_type = F_RDLCK; /* all that may be asked about with a descriptor for reading */
+    if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+        n = pread(fd, record, sizeof record - 1, 0);
     close(fd);
+    if (n <= 0)
+        return 0;
+    record[n] = '\0';
+    owner = (pid_t)atol(record);
+    const char *line = strchr(record, '\n');
+    size_t length = line ? strcspn(++line, "\n") : 0;
+    if (length >= CAM_PUBLISHED_BYTES || (line && !line[length] && length > 0))
+        length = 0; /* not whole */
+    while (length > 0 && line[length - 1] == ' ')
+        length--;
+    if (length > 0)
+        memcpy(text, line, length);
+    text[length] = '\0';
     return owner;
+}
+
+pid_t cam_workspace_owner(const char *dir) {
+    char text[CAM_PUBLISHED_BYTES];
+    return cam_workspace_published(dir, text);
 }

@@ -2,9 +2,10 @@
  *
  *     WORKSPACE/            0755
  *       history.db          0644, with -wal and -shm beside it
- *       lock                flock(2)ed by the process that may write; holds its process id
- *       objects/            pack-*.cpk, content-addressed pages (store/snapshot.h)
- *       snapshots/          <id>.manifest
+ *       lock                record-locked (open file description) by the process that may write;
+ * holds its process id and, while it serves, a line about itself control.sock        0600; where a
+ * running service takes changes (serve/server.h) objects/            pack-*.cpk, content-addressed
+ * pages (store/snapshot.h) snapshots/          <id>.manifest
  *
  * Files are readable by other users on purpose (anyone may query the history); put a private
  * workspace below a private folder. */
@@ -31,8 +32,11 @@ CAM_MUST_USE enum cam_status cam_workspace_open(const char *dir, enum cam_worksp
                                                 struct cam_workspace **workspace);
 void cam_workspace_close(struct cam_workspace *workspace); /* accepts NULL */
 
-/* Last call of `init`: stores SETTINGS as the initial values, opens lineage 1 and marks the
- * workspace complete, in one transaction. */
+/* First call of `init`: stores SETTINGS as the initial values and opens lineage 1. */
+CAM_MUST_USE enum cam_status cam_workspace_begin_init(struct cam_workspace *workspace,
+                                                      const struct cam_settings *settings);
+/* Last call of `init`: marks the workspace complete, in one transaction with what
+ * cam_workspace_begin_init does where that was not called before. */
 CAM_MUST_USE enum cam_status cam_workspace_finish_init(struct cam_workspace *workspace,
                                                        const struct cam_settings *settings);
 
@@ -42,7 +46,17 @@ struct cam_database *cam_workspace_database(struct cam_workspace *workspace); /*
 /* 1: opened with the lock, so its history may be changed. */
 int cam_workspace_writable(const struct cam_workspace *workspace);
 
-/* Process that holds the lock of DIR, 0 if nobody does. */
+/* Process that holds the lock of DIR, 0 if nobody does.  Disturbs nobody who is about to take it.
+ */
 pid_t cam_workspace_owner(const char *dir);
+
+/* A line about the process that holds the lock, for whoever asks for the status.  It is written in
+ * place, so it needs no space on a full disk and no transaction; it ends with the lock.  TEXT has
+ * fewer than CAM_PUBLISHED_BYTES bytes and no line end.  Failures are ignored. */
+#define CAM_PUBLISHED_BYTES 1024
+void cam_workspace_publish(struct cam_workspace *workspace, const char *text);
+/* What the process that holds the lock of DIR published; "" if nothing.  Returns its process id, 0
+ * if nobody holds the lock. */
+pid_t cam_workspace_published(const char *dir, char text[CAM_PUBLISHED_BYTES]);
 
 #endif

@@ -73,3 +73,29 @@ for w in moe pkm; do
     expect 0 cambium score -C $w one.ndjson --json
     [ "$(field .nll)" != "" ] || fail "no score from $w"
 done
+
+# Killed half-way it leaves no workspace, and the next init begins anew.  A pipe is read twice, once
+# to check it and once when everything else is made, so the second reading is the middle of it.
+mkfifo pipe.ndjson
+"$CAMBIUM" init -C half "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set seed=5 --probe pipe.ndjson \
+    >/dev/null 2>half.err &
+init=$!
+CHILDREN+=($init)
+cat probe.ndjson >pipe.ndjson
+until [ -n "$(sql half "SELECT 1 FROM v1_policies WHERE in_force" 2>/dev/null)" ]; do
+    kill -0 $init || { cat half.err; fail "init ended"; }
+    sleep 0.05
+done
+kill -KILL $init
+wait $init || true
+for command in "status" "run --once" "ingest sample.ndjson"; do
+    # shellcheck disable=SC2086
+    expect 66 cambium -C half $command
+    says "run: cambium init"
+done
+expect 0 cambium init -C half "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set seed=6 --probe probe.ndjson
+silent err
+[ "$(sql half "SELECT value FROM v1_settings WHERE key = 'seed'")" = 6 ] || fail "the old seed"
+[ "$(sql half "SELECT count(*) FROM v1_documents")" = 2 ] || fail "probes came twice"
+expect 0 cambium verify -C half
+expect 73 cambium init -C half
