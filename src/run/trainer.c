@@ -103,14 +103,16 @@ static enum cam_status load_newest(struct cam_trainer *t, int writable) {
     return CAM_OK;
 }
 
+enum cam_status cam_trainer_recover(struct cam_trainer *t) {
+    CAM_TRY(load_newest(t, cam_workspace_writable(t->workspace)));
+    CAM_TRY(cam_trainer_apply_settings(t));
+    return cam_trainer_rewind(t);
+}
+
 enum cam_status cam_trainer_open(struct cam_workspace *workspace, struct cam_trainer **trainer) {
     struct cam_trainer *t;
     CAM_TRY(trainer_alloc(workspace, &t));
-    enum cam_status status = load_newest(t, cam_workspace_writable(workspace));
-    if (status == CAM_OK)
-        status = cam_trainer_apply_settings(t);
-    if (status == CAM_OK)
-        status = cam_trainer_rewind(t);
+    enum cam_status status = cam_trainer_recover(t);
     if (status != CAM_OK) {
         cam_trainer_close(t);
         return status;

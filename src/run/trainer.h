@@ -24,7 +24,7 @@
 struct cam_trainer;
 
 /* `init`: a fresh model of SETTINGS with TOKENIZER (borrowed for the call), saved as the first
- * checkpoint of WORKSPACE, which must be newly created and finished. */
+ * checkpoint of WORKSPACE, which must be newly created and begun (cam_workspace_begin_init). */
 CAM_MUST_USE enum cam_status cam_trainer_init(struct cam_workspace *workspace,
                                               const struct cam_settings *settings,
                                               const struct cam_tokenizer *tokenizer);
@@ -34,6 +34,10 @@ CAM_MUST_USE enum cam_status cam_trainer_init(struct cam_workspace *workspace,
 CAM_MUST_USE enum cam_status cam_trainer_open(struct cam_workspace *workspace,
                                               struct cam_trainer **trainer);
 void cam_trainer_close(struct cam_trainer *trainer); /* accepts NULL; saves nothing */
+
+/* Forgets what is in memory and loads the newest state again, as opening does: the way back after a
+ * call that failed half-way (a full disk).  May be called again when it fails itself. */
+CAM_MUST_USE enum cam_status cam_trainer_recover(struct cam_trainer *trainer);
 
 enum cam_advance {
     CAM_ADVANCE_STEP,    /* trained a step */

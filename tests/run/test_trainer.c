@@ -2,138 +2,12 @@
  * rollback.  Every test starts from the same documents in an empty workspace. */
 #include "run/trainer.h"
 
-#include "base/log.h"
-#include "feed/feed.h"
-#include "growth/policy.h"
 #include "model/ff_peer.h"
 #include "run/preset.h"
+#include "run/tiny_world.h"
 #include "run/trainer_internal.h"
-#include "store/journal.h"
 #include "store/query.h"
 
-#include <criterion/criterion.h>
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        enum cam_status ok_ = (call);                                                              \
-        cr_assert_eq(ok_, CAM_OK, "%s: %s", #call, cam_message());                                 \
-    } while (0)
-
-struct world {
-    char dir[64];
-    struct cam_workspace *workspace;
-    struct cam_database *database;
-    struct cam_trainer *trainer;
-};
-
-static void quiet(void *context, enum cam_log_level level, const char *line) {
-    (void)context, (void)level, (void)line;
-}
-
-static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *at) {
-    (void)info, (void)flag, (void)at;
-    return remove(path);
-}
-
-static void tiny(struct cam_settings *settings, int threads) {
-    static const char *const set[][2] = {
-        {"model.width", "32"},     {"model.blocks", "2"},      {"model.heads", "2"},
-        {"model.kv_heads", "1"},   {"model.hidden", "32"},     {"model.context", "32"},
-        {"model.ff", "dense,dense+peer"}, {"peer.heads", "2"}, {"peer.top_k", "4"},
-        {"peer.key_width", "16"},  {"peer.subkeys", "16"},     {"peer.max_subkeys", "64"},
-        {"train.rows", "4"},       {"train.warmup_steps", "10"}, {"usage.window_steps", "10"},
-        {"checkpoint.every_steps", "25"}, {"grow.ramp_steps", "8"}};
-    cam_settings_defaults(settings);
-    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
-        OK(cam_settings_set(settings, set[i][0], set[i][1]));
-    settings->threads = threads;
-}
-
-static void reopen(struct world *w) {
-    OK(cam_workspace_open(w->dir, CAM_WORKSPACE_WRITE, &w->workspace));
-    w->database = cam_workspace_database(w->workspace);
-    OK(cam_trainer_open(w->workspace, &w->trainer));
-}
-
-static void shut(struct world *w) {
-    cam_trainer_close(w->trainer);
-    cam_workspace_close(w->workspace);
-    w->trainer = NULL;
-    w->workspace = NULL;
-}
-
-/* With one setting of its own, unless KEY is NULL. */
-static void begin_with(struct world *w, int threads, const char *policy, const char *key,
-                       const char *value) {
-    struct cam_settings settings;
-    struct cam_tokenizer *tokenizer;
-    cam_log_set_sink(quiet, NULL);
-    memset(w, 0, sizeof *w);
-    strcpy(w->dir, "/tmp/cam-trainer-XXXXXX");
-    cr_assert_not_null(mkdtemp(w->dir));
-    tiny(&settings, threads);
-    if (key)
-        OK(cam_settings_set(&settings, key, value));
-    OK(cam_workspace_open(w->dir, CAM_WORKSPACE_CREATE, &w->workspace));
-    OK(cam_workspace_finish_init(w->workspace, &settings));
-    OK(cam_policy_init(cam_workspace_database(w->workspace), policy));
-    OK(cam_tokenizer_default(&tokenizer));
-    OK(cam_trainer_init(w->workspace, &settings, tokenizer));
-    cam_tokenizer_free(tokenizer);
-    cam_workspace_close(w->workspace);
-    reopen(w);
-}
-
-static void begin(struct world *w, int threads, const char *policy) {
-    begin_with(w, threads, policy, NULL, NULL);
-}
-
-static void end(struct world *w) {
-    shut(w);
-    nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void ingest(struct world *w, const char *name) {
-    char path[512];
-    struct cam_buffer bytes;
-    struct cam_feed_limits limits;
-    struct cam_journal_writer *writer;
-    cam_buffer_init(&bytes, 1 << 22);
-    cam_feed_limits_init(&limits);
-    snprintf(path, sizeof path, CAM_TEST_DATA "/bundle/%s", name);
-    FILE *file = fopen(path, "rb");
-    cr_assert_not_null(file, "%s", path);
-    char chunk[65536];
-    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        OK(cam_buffer_append(&bytes, chunk, n));
-    fclose(file);
-    OK(cam_journal_writer_open(w->database, 0, name, &writer));
-    struct cam_document_sink sink = cam_journal_writer_sink(writer);
-    OK(cam_feed_read(bytes.data, bytes.size, cam_feed_type_of_name(name), &limits, &sink, NULL));
-    OK(cam_journal_writer_finish(writer, NULL, NULL));
-    cam_journal_writer_free(writer);
-    cam_buffer_release(&bytes);
-}
-
-/* Advances at most N times; 0 means until idle.  Returns how often it did something. */
-static int advance(struct world *w, int n) {
-    int done = 0;
-    for (enum cam_advance did = CAM_ADVANCE_STEP; n == 0 || done < n; done++) {
-        OK(cam_trainer_advance(w->trainer, &did));
-        if (did == CAM_ADVANCE_IDLE)
-            break;
-    }
-    return done;
-}
-
-static void hash(struct world *w, char hex[CAM_HASH_HEX_BYTES]) {
-    OK(cam_trainer_hash(w->trainer, hex));
-}
 
 static void uninterrupted(int threads, char hex[CAM_HASH_HEX_BYTES]) {
     struct world w;
@@ -235,6 +109,27 @@ Test(trainer, the_reference_learns_what_the_fast_path_learns) {
     cr_assert_float_eq(scores[0], scores[1], 1e-4 * scores[0]);
 }
 
+/* Stopped within a document that is longer than what is read ahead: what comes later is read. */
+Test(trainer, a_resumed_run_goes_on_reading_the_journal) {
+    struct world w;
+    int64_t position, done;
+    begin(&w, 1, "naive");
+    ingest_few(&w, "tiny.ndjson", 1);
+    advance(&w, 5);
+    cr_assert_gt(w.trainer->state.offset, 2 * 4 * 32);
+    OK(cam_trainer_checkpoint(w.trainer));
+    shut(&w);
+    reopen(&w);
+    advance(&w, 0);
+    OK(cam_journal_control(w.database, CAM_ITEM_FLUSH, "", "", "test", &position));
+    advance(&w, 0);
+    OK(cam_query_int(w.database, "SELECT count(*) FROM v1_journal WHERE outcome = 'done'", NULL, 0,
+                     &done));
+    cr_assert_eq(done, 1);
+    cr_assert_eq(w.trainer->state.offset, 0);
+    end(&w);
+}
+
 /* What arrives when does not matter, only in which order. */
 Test(trainer, documents_in_two_deliveries_give_the_same_bits) {
     char whole[CAM_HASH_HEX_BYTES], halves[CAM_HASH_HEX_BYTES];
@@ -321,7 +216,7 @@ static const char eager[] =
     " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step = 40;\n";
 
 static void use_policy(struct world *w, const char *text) {
-    char path[128];
+    char path[512];
     snprintf(path, sizeof path, "%s/eager.sql", w->dir);
     FILE *file = fopen(path, "w");
     cr_assert_not_null(file);
@@ -387,5 +282,41 @@ Test(trainer, T09_growth_at_the_cap_is_refused_and_training_goes_on) {
     ingest(&w, "tiny.ndjson");
     cr_assert_gt(advance(&w, 0), 50);
     cr_assert_leq(cam_peer_subkeys(pool(&w)), 64);
+    end(&w);
+}
+
+/* Killed just before its last word, after everything else is written. */
+Test(trainer, an_init_that_was_cut_short_is_no_workspace_and_begins_anew) {
+    struct world w = {.dir = "/tmp/cam-trainer-XXXXXX"};
+    struct cam_settings settings;
+    struct cam_tokenizer *tokenizer;
+    int64_t rows;
+    cam_log_set_sink(quiet, NULL);
+    cr_assert_not_null(mkdtemp(w.dir));
+    tiny(&settings, 1);
+    OK(cam_tokenizer_default(&tokenizer));
+    for (int i = 0; i < 2; i++) {
+        OK(cam_workspace_open(w.dir, CAM_WORKSPACE_CREATE, &w.workspace));
+        w.database = cam_workspace_database(w.workspace);
+        OK(cam_workspace_begin_init(w.workspace, &settings));
+        OK(cam_policy_init(w.database, "naive"));
+        OK(cam_journal_probe(w.database, "kept", "Text to measure with, never trained on.", 39));
+        OK(cam_trainer_init(w.workspace, &settings, tokenizer));
+        if (i == 1)
+            OK(cam_workspace_finish_init(w.workspace, &settings));
+        cam_workspace_close(w.workspace);
+        w.workspace = NULL;
+        if (i == 0)
+            cr_assert_eq(cam_workspace_open(w.dir, CAM_WORKSPACE_WRITE, &w.workspace),
+                         CAM_ERR_NOINPUT);
+    }
+    cam_tokenizer_free(tokenizer);
+    reopen(&w);
+    OK(cam_query_int(w.database, "SELECT count(*) FROM v1_documents", NULL, 0, &rows));
+    cr_assert_eq(rows, 1);
+    OK(cam_query_int(w.database, "SELECT count(*) FROM v1_generations", NULL, 0, &rows));
+    cr_assert_eq(rows, 1);
+    shut(&w);
+    cr_assert_eq(cam_workspace_open(w.dir, CAM_WORKSPACE_CREATE, &w.workspace), CAM_ERR_CANTCREATE);
     end(&w);
 }
