@@ -194,23 +194,28 @@ enum cam_status cam_cli_open(const struct cam_cli *cli, enum cam_workspace_mode 
     return cam_workspace_open(cli->dir, mode, workspace);
 }
 
+enum cam_status cam_cli_attach(const struct cam_cli *cli, struct cam_cli_session *session) {
+    session->database = cam_workspace_database(session->workspace);
+    enum cam_status status = cam_trainer_open(session->workspace, &session->trainer);
+    if (status == CAM_ERR_NOINPUT) /* settings and lineage, but no first state */
+        status = cam_fail(CAM_ERR_NOINPUT,
+                          "%s: its init was cut short; remove the folder and run: cambium init -C "
+                          "%s",
+                          cam_workspace_dir(session->workspace), cli->dir);
+    return status;
+}
+
 enum cam_status cam_cli_begin(const struct cam_cli *cli, enum cam_workspace_mode mode,
                               struct cam_cli_session *session) {
     struct cam_cli_session made = {0};
     if (mode != CAM_WORKSPACE_READ) /* what changes the model ends between steps */
         cam_service_catch_signals();
     CAM_TRY(cam_workspace_open(cli->dir, mode, &made.workspace));
-    enum cam_status status = cam_trainer_open(made.workspace, &made.trainer);
-    if (status == CAM_ERR_NOINPUT) /* settings and lineage, but no first state */
-        status = cam_fail(CAM_ERR_NOINPUT,
-                          "%s: its init was cut short; remove the folder and run: cambium init -C "
-                          "%s",
-                          cam_workspace_dir(made.workspace), cli->dir);
+    enum cam_status status = cam_cli_attach(cli, &made);
     if (status != CAM_OK) {
-        cam_workspace_close(made.workspace);
+        cam_cli_end(&made);
         return status;
     }
-    made.database = cam_workspace_database(made.workspace);
     *session = made;
     return CAM_OK;
 }
@@ -219,27 +224,4 @@ void cam_cli_end(struct cam_cli_session *session) {
     cam_trainer_close(session->trainer);
     cam_workspace_close(session->workspace);
     *session = (struct cam_cli_session){0};
-}
-
-/* Progress of a settle: documents are trained because they come first in the journal. */
-static void settle_progress(void *context, const struct cam_progress *progress) {
-    int *told = context;
-    if (!*told)
-        cam_cli_say("documents that wait are trained first, in journal order");
-    *told = 1;
-    cam_talk_progress(NULL, progress);
-}
-
-enum cam_status cam_cli_settle(struct cam_cli_session *session, int64_t position) {
-    char outcome[512];
-    int told = 0;
-    struct cam_service_options options = {.progress = settle_progress, .context = &told};
-    enum cam_status status = cam_service_settle(session->workspace, session->trainer, position,
-                                                &options, outcome, sizeof outcome);
-    cam_talk_end();
-    CAM_TRY(status);
-    static const char refused[] = "refused: ";
-    if (strncmp(outcome, refused, sizeof refused - 1) == 0)
-        return cam_fail(CAM_ERR_DATA, "%s", outcome + sizeof refused - 1);
-    return CAM_OK;
 }

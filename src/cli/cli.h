@@ -2,8 +2,9 @@
  *
  * To add a command: see commands.def.  A command parses its options with cam_cli_next, writes data
  * to stdout and talk to stderr (cam_log, cam_cli_say), and returns a status: main prints the
- * message as "cambium: MESSAGE" and exits with the status's sysexits code.  Text that came from a
- * document reaches stdout through cam_neutral_text or as JSON, never raw. */
+ * message as "cambium: MESSAGE" and exits with the status's sysexits code.  A command that changes
+ * something does it through cli/reach.h, so that it works beside a running service.  Text that came
+ * from a document reaches stdout through cam_neutral_text or as JSON, never raw. */
 #ifndef CAM_CLI_CLI_H
 #define CAM_CLI_CLI_H
 
@@ -87,6 +88,8 @@ void cam_talk_init(void); /* log lines and progress share stderr from here on */
 /* For cam_service_options.progress. */
 void cam_talk_progress(void *context, const struct cam_progress *progress);
 void cam_talk_end(void); /* ends the line, if one is open */
+/* What main says of a command that failed. */
+void cam_talk_failure(const char *message);
 
 /* ---- the workspace ---- */
 
@@ -102,10 +105,9 @@ struct cam_cli_session {
 };
 CAM_MUST_USE enum cam_status cam_cli_begin(const struct cam_cli *cli, enum cam_workspace_mode mode,
                                            struct cam_cli_session *session);
+/* Opens the trainer of a session whose workspace is open. */
+CAM_MUST_USE enum cam_status cam_cli_attach(const struct cam_cli *cli,
+                                            struct cam_cli_session *session);
 void cam_cli_end(struct cam_cli_session *session);
-
-/* Settles a control row: says so when documents have to be trained first, and turns a "refused: "
- * outcome into CAM_ERR_DATA. */
-CAM_MUST_USE enum cam_status cam_cli_settle(struct cam_cli_session *session, int64_t position);
 
 #endif

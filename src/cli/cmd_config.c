@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
-#include "store/journal.h"
+#include "cli/reach.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,27 +63,11 @@ static enum cam_status show(const struct cam_cli *cli, const char *key, int json
 }
 
 static enum cam_status change(const struct cam_cli *cli, const char *key, const char *value) {
-    struct cam_cli_session session;
     const struct cam_setting *setting;
-    int64_t position;
     CAM_TRY(cam_setting_find(key, &setting));
     if (strcmp(key, "policy") == 0)
         return cam_fail(CAM_ERR_CONFIG, "policy: change it with cambium policy use %.64s", value);
-    if (setting->scope != CAM_SETTING_NOW) {
-        CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-        enum cam_status status = cam_journal_control(session.database, CAM_ITEM_SETTING, key, value,
-                                                     "person", &position);
-        if (status == CAM_OK)
-            status = cam_cli_settle(&session, position);
-        cam_cli_end(&session);
-        return status;
-    }
-    struct cam_workspace *workspace = NULL;
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status = cam_journal_control(cam_workspace_database(workspace),
-                                                 CAM_ITEM_SETTING, key, value, "person", NULL);
-    cam_workspace_close(workspace);
-    return status;
+    return cam_reach_do(cli, "config", json_pack("{s:s,s:s}", "key", key, "value", value));
 }
 
 /* By hand, because a value may begin with a minus sign: config replay.share -1. */

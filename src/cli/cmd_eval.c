@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
-#include "store/journal.h"
+#include "cli/reach.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,22 +67,24 @@ static enum cam_status print(struct cam_database *database, int64_t evaluation, 
                                         "probes", probes));
 }
 
-static enum cam_status evaluate(struct cam_cli_session *session, int json) {
-    int64_t position, evaluation;
-    CAM_TRY(cam_journal_control(session->database, CAM_ITEM_EVALUATE, "cambium eval", NULL,
-                                "person", &position));
-    CAM_TRY(cam_cli_settle(session, position));
-    CAM_TRY(cam_query_int(session->database, "SELECT max(evaluation) FROM v1_evaluations", NULL, 0,
-                          &evaluation));
+/* The scores are in the history by now, so they are read like any others. */
+static enum cam_status evaluate(const struct cam_cli *cli, int json) {
+    struct cam_workspace *workspace = NULL;
+    json_t *result = NULL;
+    CAM_TRY(cam_reach_change(cli, "eval", json_object(), &result));
+    int64_t evaluation = json_integer_value(json_object_get(result, "evaluation"));
+    json_decref(result);
     if (evaluation == 0)
         cam_cli_say("no probe has text yet: probes are drawn from the feeds (probe.share), or "
                     "given with cambium init --probe");
-    return print(session->database, evaluation, json);
+    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_READ, &workspace));
+    enum cam_status status = print(cam_workspace_database(workspace), evaluation, json);
+    cam_workspace_close(workspace);
+    return status;
 }
 
 static enum cam_status run(struct cam_cli *cli) {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, {0}};
-    struct cam_cli_session session;
     int json = 0, found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
         if (found != 'j')
@@ -90,10 +92,7 @@ static enum cam_status run(struct cam_cli *cli) {
         json = 1;
     }
     CAM_TRY(cam_cli_arguments(cli, 0, 0, "no argument"));
-    CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-    enum cam_status status = evaluate(&session, json);
-    cam_cli_end(&session);
-    return status;
+    return evaluate(cli, json);
 }
 
 const struct cam_command cam_command_eval = {

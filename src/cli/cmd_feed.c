@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "cli/feed_opml.h"
+#include "cli/reach.h"
 #include "store/journal.h"
 #include "store/query.h"
 
@@ -56,48 +57,32 @@ static enum cam_status find_ca(const char *file, char path[PATH_MAX]) {
     return CAM_OK;
 }
 
-static enum cam_status first_poll(struct cam_database *database, int64_t feed) {
-    struct cam_fetcher_options options = {.stop = cam_service_stop_flag()};
-    struct cam_fetcher_round round;
-    enum cam_status status = cam_fetcher_first_poll(database, &options, feed, &round);
-    if (status == CAM_OK && round.n_failed)
-        cam_cli_say("the feed was added; its first poll failed and is tried again");
-    return status == CAM_STOPPED ? CAM_OK : status;
-}
-
 static enum cam_status add(struct cam_cli *cli, const struct options *o) {
     const struct cam_feed_format *format;
-    struct cam_workspace *workspace = NULL;
     const char *url = cam_cli_argument(cli, 1);
     char ca[PATH_MAX];
-    int64_t feed = 0, known = 0;
+    json_t *result = NULL;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a URL: feed add URL"));
     CAM_TRY(cam_fetcher_check_url(url));
     if (o->format)
         CAM_TRY(cam_fetcher_format(o->format, &format));
     if (o->ca)
         CAM_TRY(find_ca(o->ca, ca));
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    struct cam_database *database = cam_workspace_database(workspace);
-    enum cam_status status = cam_feeds_find(database, url, &known);
-    if (status == CAM_OK)
-        status = cam_feeds_add(database, url, o->name, o->format, o->interval_s, &feed);
-    if (status == CAM_OK && o->ca)
-        status = cam_feeds_set_ca(database, feed, ca);
-    if (status == CAM_OK && !known && !o->later)
-        status = first_poll(database, feed);
-    cam_workspace_close(workspace);
-    return status;
+    CAM_TRY(cam_reach_change(
+        cli, "feed.add",
+        json_pack("{s:s,s:s*,s:s*,s:I,s:s*,s:b}", "url", url, "name", o->name, "format", o->format,
+                  "interval_s", (json_int_t)o->interval_s, "ca", o->ca ? ca : NULL, "poll",
+                  !o->later),
+        &result));
+    if (json_is_true(json_object_get(result, "poll_failed")))
+        cam_cli_say("the feed was added; its first poll failed and is tried again");
+    json_decref(result);
+    return CAM_OK;
 }
 
 static enum cam_status drop(struct cam_cli *cli) {
-    struct cam_workspace *workspace = NULL;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a URL: feed remove URL"));
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status =
-        cam_feeds_remove(cam_workspace_database(workspace), cam_cli_argument(cli, 1));
-    cam_workspace_close(workspace);
-    return status;
+    return cam_reach_do(cli, "feed.remove", json_pack("{s:s}", "url", cam_cli_argument(cli, 1)));
 }
 
 enum column {

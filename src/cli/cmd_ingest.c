@@ -2,9 +2,9 @@
 
 #include "base/log.h"
 #include "cli/input.h"
+#include "cli/reach.h"
 #include "feed/dry_run.h"
-#include "store/history.h"
-#include "store/journal.h"
+#include "serve/intake.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ struct options {
 struct intake {
     const struct options *options;
     struct cam_document_sink inner;
-    struct cam_journal_writer *writer; /* NULL on a dry run */
+    struct cam_reach_intake *intake; /* NULL on a dry run */
     struct cam_buffer line;
     int64_t documents, rejected;
 };
@@ -80,7 +80,7 @@ static int take_rejected(void *context, const char *where, const char *why) {
 static enum cam_status idle(void *context) {
     struct intake *in = context;
     fflush(stdout);
-    return in->writer ? cam_journal_writer_finish(in->writer, NULL, NULL) : CAM_OK;
+    return in->intake ? cam_reach_intake_idle(in->intake) : CAM_OK;
 }
 
 static enum cam_status read_all(struct intake *in) {
@@ -109,46 +109,41 @@ static enum cam_status dry_run(const struct options *o) {
     return status;
 }
 
-static enum cam_status report(const struct options *o, struct cam_database *database,
-                              const struct cam_admission_counts *c) {
-    struct cam_counts counts;
-    CAM_TRY(cam_history_counts(database, &counts));
+static enum cam_status report(const struct options *o, const struct cam_admission_counts *c,
+                              int64_t pending, int is_served) {
     if (o->json)
-        return cam_cli_print_json(json_pack(
-            "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "seen", (json_int_t)c->seen, "journalled",
-            (json_int_t)c->journalled, "duplicates", (json_int_t)c->duplicates, "revisions",
-            (json_int_t)c->revisions, "quarantined", (json_int_t)c->quarantined, "held_out",
-            (json_int_t)c->held_out, "contaminations", (json_int_t)c->contaminations, "rejected",
-            (json_int_t)c->rejected, "pending", (json_int_t)counts.pending));
+        return cam_cli_print_json(cam_intake_counts_json(c, pending));
     printf("journalled   %s documents\n", cam_cli_grouped(c->journalled));
     printf("  held out   %s\n  quarantined %s\n  revisions  %s\n", cam_cli_grouped(c->held_out),
            cam_cli_grouped(c->quarantined), cam_cli_grouped(c->revisions));
     printf("duplicates   %s\nrejected     %s\n", cam_cli_grouped(c->duplicates),
            cam_cli_grouped(c->rejected));
-    if (counts.pending > 0)
+    if (pending > 0 && is_served)
+        cam_cli_say("%s documents wait; the service trains on them", cam_cli_grouped(pending));
+    else if (pending > 0)
         cam_cli_say("%s documents wait to be trained on: cambium run --once",
-                    cam_cli_grouped(counts.pending));
+                    cam_cli_grouped(pending));
     return CAM_OK;
 }
 
-static enum cam_status journal(struct cam_database *database, const struct options *o) {
-    struct cam_journal_writer *writer = NULL;
+static enum cam_status journal(const struct cam_cli *cli, const struct options *o) {
+    struct cam_reach_intake intake;
     struct cam_admission_counts counts = {0};
     struct intake in = {.options = o};
-    char name[CAM_DOMAIN_BYTES];
-    CAM_TRY(
-        cam_journal_writer_open(database, 0, cam_input_name(o->path, name, sizeof name), &writer));
-    in.inner = cam_journal_writer_sink(writer);
-    in.writer = writer;
+    char name[CAM_DOMAIN_BYTES], message[1024];
+    int64_t pending = 0;
+    CAM_TRY(cam_reach_intake_begin(cli, cam_input_name(o->path, name, sizeof name), &intake));
+    in.inner = cam_reach_intake_sink(&intake);
+    in.intake = &intake;
+    int is_served = !intake.workspace;
     enum cam_status read = read_all(&in);
-    char message[1024];
     snprintf(message, sizeof message, "%s", cam_message());
     /* What was read before a file turned out broken stays: a second try finds it as duplicates. */
-    enum cam_status status = cam_journal_writer_finish(writer, NULL, &counts);
-    cam_journal_writer_free(writer);
+    enum cam_status status = cam_reach_intake_finish(&intake, &counts, &pending);
+    cam_reach_intake_end(&intake);
     if (status == CAM_OK)
-        status = report(o, database, &counts);
-    return read != CAM_OK ? cam_fail(read, "%s", message) : status;
+        status = report(o, &counts, pending, is_served);
+    return read != CAM_OK && read != CAM_STOPPED ? cam_fail(read, "%s", message) : status;
 }
 
 static enum cam_status run(struct cam_cli *cli) {
@@ -157,7 +152,6 @@ static enum cam_status run(struct cam_cli *cli) {
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     struct options o = {0};
-    struct cam_workspace *workspace = NULL;
     int found;
     while ((found = cam_cli_next(cli, "n", longs)) != -1) {
         if (found == 'f')
@@ -173,10 +167,7 @@ static enum cam_status run(struct cam_cli *cli) {
     o.path = cam_cli_argument(cli, 0);
     if (o.dry_run)
         return dry_run(&o);
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status = journal(cam_workspace_database(workspace), &o);
-    cam_workspace_close(workspace);
-    return status;
+    return journal(cli, &o);
 }
 
 const struct cam_command cam_command_ingest = {

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "cli/reach.h"
 #include "growth/policy.h"
 
 #include <stdio.h>
@@ -35,14 +36,18 @@ static enum cam_status print_policy(void *context, const struct cam_policy *poli
     return CAM_OK;
 }
 
-static enum cam_status list(struct cam_cli *cli) {
+static enum cam_status print_all(const struct cam_cli *cli) {
     struct cam_workspace *workspace = NULL;
-    CAM_TRY(cam_cli_arguments(cli, 1, 1, "nothing after list"));
     CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_READ, &workspace));
     enum cam_status status =
         cam_policies_each(cam_workspace_database(workspace), print_policy, NULL);
     cam_workspace_close(workspace);
     return status;
+}
+
+static enum cam_status list(struct cam_cli *cli) {
+    CAM_TRY(cam_cli_arguments(cli, 1, 1, "nothing after list"));
+    return print_all(cli);
 }
 
 static enum cam_status show(struct cam_cli *cli) {
@@ -60,17 +65,17 @@ static enum cam_status show(struct cam_cli *cli) {
 }
 
 static enum cam_status use(struct cam_cli *cli) {
-    struct cam_cli_session session;
-    int64_t position;
+    char name[CAM_POLICY_NAME_BYTES];
+    char *text = NULL;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a NAME or FILE"));
-    CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-    enum cam_status status = cam_policy_use(session.database, cam_cli_argument(cli, 1), &position);
-    if (status == CAM_OK)
-        status = cam_cli_settle(&session, position);
-    if (status == CAM_OK)
-        status = cam_policies_each(session.database, print_policy, NULL);
-    cam_cli_end(&session);
-    return status;
+    const char *given = cam_cli_argument(cli, 1);
+    if (cam_policy_is_file(given))
+        CAM_TRY(cam_policy_read_file(given, name, &text));
+    enum cam_status status = cam_reach_do(
+        cli, "policy.use", json_pack("{s:s,s:s*}", "name", text ? name : given, "text", text));
+    free(text);
+    CAM_TRY(status);
+    return print_all(cli);
 }
 
 static enum cam_status run(struct cam_cli *cli) {

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "cli/reach.h"
 #include "store/journal.h"
 
 #include <stdio.h>
@@ -138,22 +139,20 @@ static enum cam_status show(struct cam_cli *cli, const struct options *o) {
 
 /* All numbers are read before the first is acted on. */
 static enum cam_status judge(struct cam_cli *cli, const struct options *o, int release) {
-    struct cam_workspace *workspace = NULL;
-    int64_t document;
-    CAM_TRY(cam_cli_arguments(cli, 2, 1000, "NUMBERs from quarantine list"));
-    for (int i = 1; cam_cli_argument(cli, i); i++)
-        CAM_TRY(cam_cli_number("quarantine", cam_cli_argument(cli, i), 1, INT64_MAX, &document));
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    struct cam_database *database = cam_workspace_database(workspace);
-    enum cam_status status = CAM_OK;
-    for (int i = 1; cam_cli_argument(cli, i) && status == CAM_OK; i++) {
+    json_t *documents = json_array();
+    enum cam_status status = cam_cli_arguments(cli, 2, 1000, "NUMBERs from quarantine list");
+    for (int i = 1; status == CAM_OK && cam_cli_argument(cli, i); i++) {
+        int64_t document = 0;
         status = cam_cli_number("quarantine", cam_cli_argument(cli, i), 1, INT64_MAX, &document);
-        if (status == CAM_OK)
-            status = release ? cam_journal_release(database, document, o->reason)
-                             : cam_journal_drop(database, document, o->reason);
+        json_array_append_new(documents, json_integer((json_int_t)document));
     }
-    cam_workspace_close(workspace);
-    CAM_TRY(status);
+    if (status != CAM_OK) {
+        json_decref(documents);
+        return status;
+    }
+    CAM_TRY(cam_reach_do(cli, "quarantine",
+                         json_pack("{s:o,s:b,s:s}", "documents", documents, "release", release,
+                                   "reason", o->reason)));
     if (release)
         cam_cli_say("released documents wait to be trained on: cambium run");
     return CAM_OK;

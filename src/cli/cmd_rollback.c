@@ -1,6 +1,6 @@
 #include "cli/cli.h"
 
-#include "store/history.h"
+#include "cli/reach.h"
 
 #include <stdio.h>
 
@@ -23,16 +23,20 @@ static const char help[] =
     "\n"
     "See also: cambium help snapshots, cambium help snapshot\n";
 
-static enum cam_status roll_back(struct cam_cli_session *session, const char *snapshot,
-                                 enum cam_rollback_mode mode, const char *reason) {
-    struct cam_counts counts;
-    int64_t lineage;
-    CAM_TRY(cam_trainer_rollback(session->trainer, snapshot, mode, reason, &lineage));
-    CAM_TRY(cam_trainer_checkpoint(session->trainer));
-    CAM_TRY(cam_history_counts(session->database, &counts));
+static enum cam_status roll_back(const struct cam_cli *cli, const char *snapshot, int requeue,
+                                 const char *reason) {
+    json_t *done = NULL;
+    CAM_TRY(cam_reach_change(
+        cli, "rollback",
+        json_pack("{s:s,s:b,s:s}", "snapshot", snapshot, "requeue", requeue, "reason", reason),
+        &done));
     printf("lineage %lld: %s documents trained, %s pending, %s set aside\nmodel hash %s\n",
-           (long long)lineage, cam_cli_grouped(counts.trained), cam_cli_grouped(counts.pending),
-           cam_cli_grouped(counts.set_aside), counts.model_hash);
+           (long long)json_integer_value(json_object_get(done, "lineage")),
+           cam_cli_grouped(json_integer_value(json_object_get(done, "trained"))),
+           cam_cli_grouped(json_integer_value(json_object_get(done, "pending"))),
+           cam_cli_grouped(json_integer_value(json_object_get(done, "set_aside"))),
+           json_string_value(json_object_get(done, "model_hash")));
+    json_decref(done);
     return CAM_OK;
 }
 
@@ -41,7 +45,6 @@ static enum cam_status run(struct cam_cli *cli) {
                                           {"set-aside", no_argument, NULL, 'a'},
                                           {"reason", required_argument, NULL, 'r'},
                                           {0}};
-    struct cam_cli_session session;
     const char *reason = "person";
     int requeue = 0, set_aside = 0, found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
@@ -57,12 +60,7 @@ static enum cam_status run(struct cam_cli *cli) {
     CAM_TRY(cam_cli_arguments(cli, 1, 1, "a snapshot's ID or TAG"));
     if (requeue && set_aside)
         return cam_fail(CAM_ERR_USAGE, "rollback: --requeue and --set-aside exclude each other");
-    CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_WRITE, &session));
-    enum cam_status status =
-        roll_back(&session, cam_cli_argument(cli, 0),
-                  requeue ? CAM_ROLLBACK_REQUEUE : CAM_ROLLBACK_SET_ASIDE, reason);
-    cam_cli_end(&session);
-    return status;
+    return roll_back(cli, cam_cli_argument(cli, 0), requeue, reason);
 }
 
 const struct cam_command cam_command_rollback = {"rollback", "Go back to a snapshot, exactly.",

@@ -1,5 +1,10 @@
 #include "cli/cli.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "serve/notify.h"
+#include "serve/server.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +19,12 @@ static const char help[] =
     "  --policy FILE      use this policy from now on; SIGHUP reads the file again\n"
     "\n"
     "Without --once it runs until SIGTERM or SIGINT, which finish the step, save everything and\n"
-    "exit 0.  However it ends, the next run goes on with the same bits.\n"
+    "exit 0.  However it ends, the next run goes on with the same bits.  Meanwhile commands that\n"
+    "change something (ingest, feed, eval, schedule, snapshot, rollback, policy, config) reach it "
+    "over\n"
+    "DIR/control.sock and act between two steps.  On a full disk training pauses and goes on when\n"
+    "there is space.  Under systemd it speaks sd_notify, watchdog included: "
+    "tools/cambium.service.\n"
     "\n"
     "Exit codes with --once when a feed fails (the others are read and trained all the same):\n"
     "  65 broken or over a limit   66 not found   69 unreachable   76 protocol   77 refused\n"
@@ -75,6 +85,43 @@ static void tell(const struct options *o, const struct cam_service_report *repor
                     report->pending_documents == 1 ? "" : "s");
 }
 
+/* For the service manager; the watchdog hears of the training loop only. */
+static void on_event(void *context, enum cam_service_event event, const char *text) {
+    char line[300];
+    (void)context;
+    switch (event) {
+    case CAM_SERVICE_BEAT:
+        cam_notify_beat();
+        return;
+    case CAM_SERVICE_STATUS:
+    case CAM_SERVICE_PAUSED:
+        snprintf(line, sizeof line, "STATUS=%s%s", event == CAM_SERVICE_PAUSED ? "paused: " : "",
+                 text);
+        cam_notify(line);
+        return;
+    case CAM_SERVICE_RELOADING:
+        snprintf(line, sizeof line, "RELOADING=1\nMONOTONIC_USEC=%.0f", cam_clock_seconds() * 1e6);
+        cam_notify(line);
+        return;
+    case CAM_SERVICE_RELOADED:
+        cam_notify("READY=1");
+        return;
+    case CAM_SERVICE_STOPPING:
+        cam_notify("STOPPING=1");
+        return;
+    case CAM_SERVICE_RESUMED:
+        return; /* the next status says so */
+    }
+}
+
+/* A service without its socket still learns; commands that change something wait until it ends. */
+static void open_door(struct cam_cli_session *session, struct cam_desk *desk,
+                      struct cam_server **server) {
+    if (cam_server_start(session->workspace, desk, server) != CAM_OK)
+        cam_log(CAM_LOG_WARNING, "%s; commands that change something are refused while this runs",
+                cam_message());
+}
+
 static enum cam_status serve(struct cam_cli_session *session, const struct options *o) {
     struct cam_service_options options = {.feeds = o->feeds.items,
                                           .allow = o->allow.items,
@@ -82,11 +129,18 @@ static enum cam_status serve(struct cam_cli_session *session, const struct optio
                                           .interval_s = CAM_CLI_FEED_INTERVAL_S,
                                           .once = o->once,
                                           .flush = o->flush,
-                                          .progress = cam_talk_progress};
+                                          .progress = cam_talk_progress,
+                                          .watch = on_event};
     struct cam_service_report report;
     struct cam_progress progress;
+    struct cam_server *server = NULL;
+    CAM_TRY(cam_desk_new(&options.desk));
+    open_door(session, options.desk, &server);
+    cam_notify("READY=1"); /* recovered, and listening */
     enum cam_status status =
         cam_service_run(session->workspace, session->trainer, &options, &report);
+    cam_server_stop(server);
+    cam_desk_free(options.desk);
     cam_talk_end();
     CAM_TRY(status);
     cam_trainer_progress(session->trainer, &progress);

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "cli/reach.h"
 #include "store/schedule.h"
 
 #include <stdio.h>
@@ -26,32 +27,27 @@ static const char help[] =
     "See also: cambium help run, cambium help eval, cambium help snapshot\n";
 
 static enum cam_status add(struct cam_cli *cli) {
-    struct cam_workspace *workspace = NULL;
     struct cam_schedule_spec spec;
-    int64_t schedule;
+    json_t *result = NULL;
     CAM_TRY(cam_cli_arguments(cli, 3, 3,
                               "SPEC and ACTION: schedule add \"100 documents\" "
                               "evaluate"));
     CAM_TRY(cam_schedule_parse(cam_cli_argument(cli, 1), &spec));
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status =
-        cam_schedule_add(cam_workspace_database(workspace), cam_cli_argument(cli, 1),
-                         cam_cli_argument(cli, 2), &schedule);
-    cam_workspace_close(workspace);
-    CAM_TRY(status);
-    printf("schedule %lld\n", (long long)schedule);
+    CAM_TRY(cam_reach_change(cli, "schedule.add",
+                             json_pack("{s:s,s:s}", "spec", cam_cli_argument(cli, 1), "action",
+                                       cam_cli_argument(cli, 2)),
+                             &result));
+    printf("schedule %lld\n", (long long)json_integer_value(json_object_get(result, "schedule")));
+    json_decref(result);
     return CAM_OK;
 }
 
 static enum cam_status drop(struct cam_cli *cli) {
-    struct cam_workspace *workspace = NULL;
     int64_t schedule;
     CAM_TRY(cam_cli_arguments(cli, 2, 2, "a NUMBER from schedule list"));
     CAM_TRY(cam_cli_number("schedule remove", cam_cli_argument(cli, 1), 1, INT64_MAX, &schedule));
-    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_WRITE, &workspace));
-    enum cam_status status = cam_schedule_remove(cam_workspace_database(workspace), schedule);
-    cam_workspace_close(workspace);
-    return status;
+    return cam_reach_do(cli, "schedule.remove",
+                        json_pack("{s:I}", "schedule", (json_int_t)schedule));
 }
 
 static enum cam_status print_schedule(void *context, const struct cam_value *v, size_t n) {

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "base/log.h"
 #include "store/history.h"
 #include "store/journal.h"
 
@@ -13,7 +14,10 @@ static const char help[] =
     "  --json  one object; documents.journalled = trained + pending + quarantined + held_out +\n"
     "          set_aside, always\n"
     "\n"
-    "Works beside a running service and on a read-only folder.  model_hash covers all parameters\n"
+    "Works beside a running service, without asking it, and on a read-only folder; `running` is "
+    "the\n"
+    "process that holds the workspace, `service` what it last said of itself.  model_hash covers "
+    "all parameters\n"
     "and optimiser state at the newest checkpoint: two runs over one journal have the same.\n"
     "\n"
     "Examples:\n"
@@ -28,11 +32,24 @@ struct extra {
     int64_t feeds, failing;
     struct cam_inbox inbox;
     pid_t owner;
+    json_t *service; /* what the owner published, NULL if nothing */
 };
+
+/* What was published is read like anything that somebody else wrote. */
+static void read_service(const struct cam_cli *cli, struct extra *extra) {
+    char text[CAM_PUBLISHED_BYTES];
+    json_error_t error;
+    extra->owner = cam_workspace_published(cli->dir, text);
+    extra->service = *text ? json_loads(text, JSON_REJECT_DUPLICATES, &error) : NULL;
+    if (!json_is_object(extra->service)) {
+        json_decref(extra->service);
+        extra->service = NULL;
+    }
+}
 
 static enum cam_status read_extra(const struct cam_cli *cli, struct cam_database *database,
                                   struct extra *extra) {
-    extra->owner = cam_workspace_owner(cli->dir);
+    read_service(cli, extra);
     CAM_TRY(cam_query_text(database, "SELECT name FROM v1_policies WHERE in_force", NULL,
                            extra->policy, sizeof extra->policy));
     CAM_TRY(cam_query_text(database, "SELECT value FROM v1_settings WHERE key = 'model.preset'",
@@ -58,7 +75,7 @@ static enum cam_status print_json(const struct cam_counts *c, const struct extra
                   (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out, "set_aside",
                   (json_int_t)c->set_aside);
     return cam_cli_print_json(
-        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o}", "documents",
+        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:O?}", "documents",
                   documents, "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts,
                   "generations", (json_int_t)c->generations, "lineage", (json_int_t)c->lineage,
                   "step", (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot),
@@ -66,7 +83,27 @@ static enum cam_status print_json(const struct cam_counts *c, const struct extra
                   cam_cli_json_real(c->bits_per_byte), "policy", cam_cli_json_text(extra->policy),
                   "preset", cam_cli_json_text(extra->preset), "feeds", (json_int_t)extra->feeds,
                   "feeds_failing", (json_int_t)extra->failing, "inbox", inbox_json(&extra->inbox),
-                  "running", extra->owner ? json_integer((json_int_t)extra->owner) : json_null()));
+                  "running", extra->owner ? json_integer((json_int_t)extra->owner) : json_null(),
+                  "service", extra->service));
+}
+
+static void print_service(const struct extra *extra) {
+    const char *state = json_string_value(json_object_get(extra->service, "state"));
+    const char *since = json_string_value(json_object_get(extra->service, "since"));
+    const char *reason = json_string_value(json_object_get(extra->service, "reason"));
+    char shown[80], from[40], why[400];
+    if (!extra->owner) {
+        printf("service        not running\n");
+        return;
+    }
+    if (!state || !since) {
+        printf("service        process %ld\n", (long)extra->owner);
+        return;
+    }
+    printf("service        process %ld since %s: %s, %s tokens/s%s%s\n", (long)extra->owner,
+           cam_neutral_text(since, from, sizeof from), cam_neutral_text(state, shown, sizeof shown),
+           cam_cli_short(json_number_value(json_object_get(extra->service, "tokens_per_s"))),
+           reason ? "; " : "", reason ? cam_neutral_text(reason, why, sizeof why) : "");
 }
 
 static void print_lines(const struct cam_counts *c, const struct extra *extra) {
@@ -91,17 +128,14 @@ static void print_lines(const struct cam_counts *c, const struct extra *extra) {
     if (extra->inbox.is_full)
         printf("inbox          full: %s documents, %s bytes wait for training; fetching pauses\n",
                cam_cli_grouped(extra->inbox.documents), cam_cli_grouped(extra->inbox.bytes));
-    if (extra->owner)
-        printf("service        process %ld\n", (long)extra->owner);
-    else
-        printf("service        not running\n");
+    print_service(extra);
 }
 
 static enum cam_status run(struct cam_cli *cli) {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, {0}};
     struct cam_workspace *workspace = NULL;
     struct cam_counts counts;
-    struct extra extra;
+    struct extra extra = {0};
     int json = 0, found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
         if (found != 'j')
@@ -118,6 +152,7 @@ static enum cam_status run(struct cam_cli *cli) {
         status = print_json(&counts, &extra);
     else if (status == CAM_OK)
         print_lines(&counts, &extra);
+    json_decref(extra.service);
     cam_workspace_close(workspace);
     return status;
 }

@@ -137,7 +137,7 @@ int main(int argc, char **argv) {
     enum cam_status status = flush_output(dispatch(argc, argv));
     cam_talk_end();
     if (status != CAM_OK && status != CAM_STOPPED) {
-        fprintf(stderr, "cambium: %s\n", *cam_message() ? cam_message() : cam_status_text(status));
+        cam_talk_failure(*cam_message() ? cam_message() : cam_status_text(status));
         if (status == CAM_ERR_USAGE && argc > 1)
             fprintf(stderr, "usage: see cambium help%s\n",
                     strstr(cam_message(), "cambium help") ? "" : " COMMAND");

@@ -1,4 +1,8 @@
-/* talk.c - stderr, shared by log lines and a progress line that rewrites itself. */
+/* talk.c - stderr, shared by log lines and a progress line that rewrites itself.
+ *
+ * Where stderr is a stream of the journal ($JOURNAL_STREAM names its device and inode) a line
+ * begins with its level as sd-daemon(3) has it, "<4>", and without the name, which the journal
+ * knows. */
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -6,15 +10,17 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TERMINAL_SECONDS 0.2
 #define LOG_SECONDS      60.0
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static int is_terminal;
+static int is_terminal, is_journal;
 static size_t width; /* of the progress line that stands on the terminal, 0 if none does */
 static double shown_at;
 
@@ -31,16 +37,37 @@ static void wipe_line(void) {
 }
 
 static void on_line(void *context, enum cam_log_level level, const char *line) {
-    static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
+    static const char *const words[] = {"error: ", "warning: ", "", "debug: "};
+    static const int priorities[] = {3, 4, 6, 7};
     (void)context;
     pthread_mutex_lock(&mutex);
     wipe_line();
-    fprintf(stderr, "cambium: %s%s\n", prefix[level], line);
+    if (is_journal)
+        fprintf(stderr, "<%d>%s\n", priorities[level], line);
+    else
+        fprintf(stderr, "cambium: %s%s\n", words[level], line);
     pthread_mutex_unlock(&mutex);
+}
+
+static int is_journal_stream(int fd) {
+    const char *named = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat info;
+    return named && sscanf(named, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &info) == 0 &&
+           info.st_dev == device && info.st_ino == inode;
+}
+
+void cam_talk_failure(const char *message) {
+    char line[2048];
+    if (is_journal)
+        on_line(NULL, CAM_LOG_ERROR, cam_neutral_text(message, line, sizeof line));
+    else
+        fprintf(stderr, "cambium: %s\n", message);
 }
 
 void cam_talk_init(void) {
     is_terminal = isatty(STDERR_FILENO);
+    is_journal = is_journal_stream(STDERR_FILENO);
     shown_at = cam_clock_seconds();
     cam_log_set_sink(on_line, NULL);
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(CAM_POLICY_NAME_BYTES == CAM_NAME_BYTES, "a policy's name is a name");
+
 /* ---- names and texts
  * ---------------------------------------------------------------------------------- */
 
@@ -60,20 +62,30 @@ enum cam_status cam_policy_text(struct cam_database *database, const char *name,
     return CAM_OK;
 }
 
-/* A file if there is one of that path with a "/" or ".sql" in it, else a name; the bundled text
- * comes before a stored one, so that a new binary brings its policies. */
+int cam_policy_is_file(const char *name_or_file) {
+    size_t n = strlen(name_or_file);
+    return strchr(name_or_file, '/') || (n > 4 && !strcmp(name_or_file + n - 4, ".sql"));
+}
+
+enum cam_status cam_policy_read_file(const char *path, char name[CAM_POLICY_NAME_BYTES],
+                                     char **text) {
+    size_t n_bytes;
+    CAM_TRY(name_of(path, name));
+    CAM_TRY(cam_fs_read_file(cam_fs_system(), path, CAM_POLICY_BYTES, text, &n_bytes));
+    if (strlen(*text) == n_bytes)
+        return CAM_OK;
+    free(*text);
+    *text = NULL;
+    return cam_fail(CAM_ERR_CONFIG, "policy %.80s: holds a NUL byte", path);
+}
+
+/* A file where it looks like one, else a name; the bundled text comes before a stored one, so that
+ * a new binary brings its policies. */
 static enum cam_status resolve(struct cam_database *database, const char *name_or_file,
                                char name[CAM_NAME_BYTES], char **text) {
-    size_t n_bytes, n = strlen(name_or_file);
-    int is_path = strchr(name_or_file, '/') || (n > 4 && !strcmp(name_or_file + n - 4, ".sql"));
+    if (cam_policy_is_file(name_or_file))
+        return cam_policy_read_file(name_or_file, name, text);
     CAM_TRY(name_of(name_or_file, name));
-    if (is_path) {
-        CAM_TRY(cam_fs_read_file(cam_fs_system(), name_or_file, CAM_POLICY_BYTES, text, &n_bytes));
-        if (strlen(*text) == n_bytes)
-            return CAM_OK;
-        free(*text);
-        return cam_fail(CAM_ERR_CONFIG, "policy %.80s: holds a NUL byte", name_or_file);
-    }
     const struct cam_embedded *file = bundled(name);
     if (!file)
         return cam_policy_text(database, name, text);
@@ -89,15 +101,26 @@ enum cam_status cam_policy_check(struct cam_database *database, const char *name
     return cam_policies_check(database, name, text);
 }
 
+enum cam_status cam_policy_use_text(struct cam_database *database, const char *name,
+                                    const char *text, int64_t *position) {
+    char checked[CAM_NAME_BYTES];
+    int64_t at = 0;
+    CAM_TRY(name_of(name, checked));
+    if (strlen(text) > CAM_POLICY_BYTES)
+        return cam_fail(CAM_ERR_CONFIG, "policy %s: %zu bytes exceed the limit of %d", checked,
+                        strlen(text), CAM_POLICY_BYTES);
+    CAM_TRY(cam_policies_put(database, checked, text, 0, &at));
+    if (position)
+        *position = at;
+    return CAM_OK;
+}
+
 enum cam_status cam_policy_use(struct cam_database *database, const char *name_or_file,
                                int64_t *position) {
     char name[CAM_NAME_BYTES], *text = NULL;
-    int64_t at = 0;
     CAM_TRY(resolve(database, name_or_file, name, &text));
-    enum cam_status status = cam_policies_put(database, name, text, 0, &at);
+    enum cam_status status = cam_policy_use_text(database, name, text, position);
     free(text);
-    if (status == CAM_OK && position)
-        *position = at;
     return status;
 }
 

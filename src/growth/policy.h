@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CAM_POLICY_NAME_BYTES 64
+
 /* Checks policy TEXT against DATABASE without changing it.  CAM_ERR_CONFIG names the statement. */
 CAM_MUST_USE enum cam_status cam_policy_check(struct cam_database *database, const char *name,
                                               const char *text);
@@ -22,6 +24,15 @@ CAM_MUST_USE enum cam_status cam_policy_check(struct cam_database *database, con
  * trainer calls cam_history_control_done for *POSITION (may be NULL). */
 CAM_MUST_USE enum cam_status cam_policy_use(struct cam_database *database, const char *name_or_file,
                                             int64_t *position);
+
+/* The two halves of that, for a caller who reads the file and another who uses it: whether
+ * NAME_OR_FILE is a path (it has a "/" or ends with ".sql"), the name and text of such a file
+ * (caller frees *TEXT), and the use of a text under a NAME. */
+int cam_policy_is_file(const char *name_or_file);
+CAM_MUST_USE enum cam_status cam_policy_read_file(const char *path,
+                                                  char name[CAM_POLICY_NAME_BYTES], char **text);
+CAM_MUST_USE enum cam_status cam_policy_use_text(struct cam_database *database, const char *name,
+                                                 const char *text, int64_t *position);
 
 /* `init`: stores the bundled policy NAME and puts it in force at once. */
 CAM_MUST_USE enum cam_status cam_policy_init(struct cam_database *database, const char *name);

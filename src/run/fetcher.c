@@ -24,6 +24,7 @@
 #define ALL_HOURS        ((UINT32_C(1) << 24) - 1)
 #define ALL_DAYS         ((UINT32_C(1) << 7) - 1)
 #define LOOK_AGAIN_MS    1000 /* how soon a feed added by someone else is noticed */
+#define FULL_LOOKS    60
 #define OWN_FAILURE_S    60.0 /* rest for a host when it was us who could not write */
 #define WINDOW           256  /* feeds of a round that may be ahead of the one to be journalled */
 #define MAX_PARKED_BYTES ((size_t)64 << 20) /* of bodies that wait for it */
@@ -367,7 +368,9 @@ static void *fetcher_main(void *context) {
         if (status == CAM_OK || status == CAM_STOPPED)
             continue;
         cam_log(CAM_LOG_ERROR, "polling feeds: %s", cam_message());
-        nanosleep(&(struct timespec){.tv_sec = LOOK_AGAIN_MS / 1000}, NULL);
+        /* What could not be written down would be fetched again: not every second on a full disk. */
+        for (int i = 0; !should_stop(f) && i < (status == CAM_ERR_FULL ? FULL_LOOKS : 1); i++)
+            nanosleep(&(struct timespec){.tv_sec = LOOK_AGAIN_MS / 1000}, NULL);
     }
     return NULL;
 }

@@ -1,0 +1,330 @@
+#include "serve/change.h"
+
+#include "base/settings.h"
+#include "growth/policy.h"
+#include "run/fetcher.h"
+#include "run/service.h"
+#include "store/history.h"
+#include "store/journal.h"
+#include "store/query.h"
+#include "store/schedule.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OUTCOME_BYTES 512
+
+/* json_unpack with an error of ours.  The format is json_unpack's. */
+#define UNPACK(arguments, ...)                                                                     \
+    do {                                                                                           \
+        json_error_t unpack_error_;                                                                \
+        if (json_unpack_ex((json_t *)(uintptr_t)(arguments), &unpack_error_, JSON_STRICT,          \
+                           __VA_ARGS__) != 0)                                                      \
+            return cam_fail(CAM_ERR_PROTOCOL, "arguments of a change: %s", unpack_error_.text);    \
+    } while (0)
+
+static struct cam_database *database_of(const struct cam_change_site *site) {
+    return cam_workspace_database(site->workspace);
+}
+
+/* Settles the row at POSITION; a refusal is an error. */
+static enum cam_status settle(const struct cam_change_site *site, int64_t position,
+                              cam_change_look_fn *look, void *context) {
+    static const char refused[] = "refused: ";
+    char outcome[OUTCOME_BYTES] = "";
+    CAM_TRY(site->settle(site->context, position, look, context, outcome, sizeof outcome));
+    if (strncmp(outcome, refused, sizeof refused - 1) == 0)
+        return cam_fail(CAM_ERR_DATA, "%s", outcome + sizeof refused - 1);
+    return CAM_OK;
+}
+
+static enum cam_status give(json_t *made, json_t **result) {
+    if (!made)
+        return cam_fail(CAM_ERR_OS, "no memory for a result");
+    *result = made;
+    return CAM_OK;
+}
+
+/* ---- feeds and schedules ---- */
+
+/* One GET tells whether the address is any good.  A running service makes it by itself: the feed is
+ * due. */
+static enum cam_status first_poll(const struct cam_change_site *site, int64_t feed, int *failed) {
+    struct cam_fetcher_options options = {.stop = cam_service_stop_flag()};
+    struct cam_fetcher_round round = {0};
+    if (site->is_service)
+        return CAM_OK;
+    enum cam_status status = cam_fetcher_first_poll(database_of(site), &options, feed, &round);
+    *failed = round.n_failed > 0;
+    return status == CAM_STOPPED ? CAM_OK : status;
+}
+
+static enum cam_status feed_add(const struct cam_change_site *site, const json_t *arguments,
+                                json_t **result) {
+    const char *url, *name = NULL, *format = NULL, *ca = NULL;
+    const struct cam_feed_format *known_format;
+    json_int_t interval_s;
+    int64_t feed, known;
+    int poll = 0, failed = 0;
+    UNPACK(arguments, "{s:s, s?s, s?s, s:I, s?s, s?b}", "url", &url, "name", &name, "format",
+           &format, "interval_s", &interval_s, "ca", &ca, "poll", &poll);
+    CAM_TRY(cam_fetcher_check_url(url));
+    if (format)
+        CAM_TRY(cam_fetcher_format(format, &known_format));
+    CAM_TRY(cam_feeds_find(database_of(site), url, &known));
+    CAM_TRY(cam_feeds_add(database_of(site), url, name, format, interval_s, &feed));
+    if (ca)
+        CAM_TRY(cam_feeds_set_ca(database_of(site), feed, ca));
+    if (poll && !known)
+        CAM_TRY(first_poll(site, feed, &failed));
+    return give(json_pack("{s:b}", "poll_failed", failed), result);
+}
+
+static enum cam_status feed_import(const struct cam_change_site *site, const json_t *arguments,
+                                   json_t **result) {
+    json_t *feeds;
+    json_int_t interval_s;
+    UNPACK(arguments, "{s:o, s:I}", "feeds", &feeds, "interval_s", &interval_s);
+    for (size_t i = 0; i < json_array_size(feeds); i++) {
+        const char *url, *name = NULL;
+        UNPACK(json_array_get(feeds, i), "{s:s, s?s}", "url", &url, "name", &name);
+        CAM_TRY(cam_fetcher_check_url(url));
+        CAM_TRY(cam_feeds_add(database_of(site), url, name, NULL, interval_s, NULL));
+    }
+    return give(json_object(), result);
+}
+
+static enum cam_status feed_remove(const struct cam_change_site *site, const json_t *arguments,
+                                   json_t **result) {
+    const char *url;
+    UNPACK(arguments, "{s:s}", "url", &url);
+    CAM_TRY(cam_feeds_remove(database_of(site), url));
+    return give(json_object(), result);
+}
+
+static enum cam_status schedule_add(const struct cam_change_site *site, const json_t *arguments,
+                                    json_t **result) {
+    const char *spec, *action;
+    int64_t schedule;
+    UNPACK(arguments, "{s:s, s:s}", "spec", &spec, "action", &action);
+    CAM_TRY(cam_schedule_add(database_of(site), spec, action, &schedule));
+    return give(json_pack("{s:I}", "schedule", (json_int_t)schedule), result);
+}
+
+static enum cam_status schedule_remove(const struct cam_change_site *site, const json_t *arguments,
+                                       json_t **result) {
+    json_int_t schedule;
+    UNPACK(arguments, "{s:I}", "schedule", &schedule);
+    CAM_TRY(cam_schedule_remove(database_of(site), schedule));
+    return give(json_object(), result);
+}
+
+/* ---- quarantine ---- */
+
+static enum cam_status judge(const struct cam_change_site *site, const json_t *arguments,
+                             json_t **result) {
+    json_t *documents;
+    const char *reason;
+    int release;
+    UNPACK(arguments, "{s:o, s:b, s:s}", "documents", &documents, "release", &release, "reason",
+           &reason);
+    for (size_t i = 0; i < json_array_size(documents); i++) {
+        int64_t document = json_integer_value(json_array_get(documents, i));
+        CAM_TRY(release ? cam_journal_release(database_of(site), document, reason)
+                        : cam_journal_drop(database_of(site), document, reason));
+    }
+    return give(json_object(), result);
+}
+
+/* ---- control rows ---- */
+
+static enum cam_status config(const struct cam_change_site *site, const json_t *arguments,
+                              json_t **result) {
+    const char *key, *value;
+    const struct cam_setting *setting;
+    int64_t position;
+    UNPACK(arguments, "{s:s, s:s}", "key", &key, "value", &value);
+    CAM_TRY(cam_setting_find(key, &setting));
+    CAM_TRY(
+        cam_journal_control(database_of(site), CAM_ITEM_SETTING, key, value, "person", &position));
+    if (setting->scope != CAM_SETTING_NOW)
+        CAM_TRY(settle(site, position, NULL, NULL));
+    return give(json_object(), result);
+}
+
+static enum cam_status look_evaluation(void *context, struct cam_database *database) {
+    return cam_query_int(database, "SELECT max(evaluation) FROM v1_evaluations", NULL, 0, context);
+}
+
+static enum cam_status eval(const struct cam_change_site *site, const json_t *arguments,
+                            json_t **result) {
+    int64_t position, evaluation = 0;
+    UNPACK(arguments, "{}");
+    CAM_TRY(cam_journal_control(database_of(site), CAM_ITEM_EVALUATE, "cambium eval", NULL,
+                                "person", &position));
+    CAM_TRY(settle(site, position, look_evaluation, &evaluation));
+    return give(json_pack("{s:I}", "evaluation", (json_int_t)evaluation), result);
+}
+
+/* A tag goes on the command line of rollback, so it must not look like an option or an id. */
+enum cam_status cam_change_check_tag(const char *tag) {
+    size_t n = strlen(tag);
+    if (n == 0 || n >= CAM_NAME_BYTES || tag[0] == '-' || strcmp(tag, "latest") == 0 ||
+        strspn(tag, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != n)
+        return cam_fail(CAM_ERR_USAGE,
+                        "-t %.64s: a tag has 1 to %d of a-z A-Z 0-9 . _ - and is not \"latest\"",
+                        tag, CAM_NAME_BYTES - 1);
+    return CAM_OK;
+}
+
+struct saved {
+    const char *tag;
+    json_t *found;
+};
+
+static enum cam_status take_snapshot(void *context, const struct cam_value *v, size_t n) {
+    struct saved *saved = context;
+    (void)n;
+    json_decref(saved->found);
+    saved->found =
+        json_pack("{s:s,s:I,s:I,s:I}", "id", v[0].text, "documents", (json_int_t)v[1].whole,
+                  "bytes_unique", (json_int_t)v[2].whole, "bytes_shared", (json_int_t)v[3].whole);
+    return saved->found ? CAM_OK : cam_fail(CAM_ERR_OS, "no memory for a result");
+}
+
+#define SNAPSHOT_COLUMNS "SELECT id, documents, bytes_unique, bytes_shared FROM v1_snapshots "
+static enum cam_status look_snapshot(void *context, struct cam_database *database) {
+    const struct saved *saved = context;
+    const char *const tag[] = {saved->tag, NULL};
+    return saved->tag
+               ? cam_query(database, SNAPSHOT_COLUMNS "WHERE tag = ?1", tag, take_snapshot, context)
+               : cam_query(database,
+                           SNAPSHOT_COLUMNS "WHERE living ORDER BY lineage DESC, step DESC,"
+                                            " saved_at DESC LIMIT 1",
+                           NULL, take_snapshot, context);
+}
+
+static enum cam_status snapshot(const struct cam_change_site *site, const json_t *arguments,
+                                json_t **result) {
+    struct saved saved = {0};
+    int64_t position;
+    UNPACK(arguments, "{s?s}", "tag", &saved.tag);
+    if (saved.tag)
+        CAM_TRY(cam_change_check_tag(saved.tag));
+    CAM_TRY(cam_journal_control(database_of(site), CAM_ITEM_SNAPSHOT, saved.tag, NULL, "person",
+                                &position));
+    enum cam_status status = settle(site, position, look_snapshot, &saved);
+    if (status == CAM_OK && saved.found) {
+        *result = saved.found;
+        return CAM_OK;
+    }
+    json_decref(saved.found);
+    return status != CAM_OK ? status
+                            : cam_fail(CAM_ERR_INTERNAL, "the snapshot was saved and has no row");
+}
+
+/* A file's text travels with the request: the service may not see the file. */
+static enum cam_status policy_use(const struct cam_change_site *site, const json_t *arguments,
+                                  json_t **result) {
+    const char *name, *text = NULL;
+    int64_t position;
+    UNPACK(arguments, "{s:s, s?s}", "name", &name, "text", &text);
+    if (!text && cam_policy_is_file(name))
+        return cam_fail(CAM_ERR_PROTOCOL, "policy.use: %.80s is a path; send the text", name);
+    CAM_TRY(text ? cam_policy_use_text(database_of(site), name, text, &position)
+                 : cam_policy_use(database_of(site), name, &position));
+    CAM_TRY(settle(site, position, NULL, NULL));
+    return give(json_object(), result);
+}
+
+/* ---- rollback ---- */
+
+struct rolling {
+    struct cam_database *database;
+    const char *snapshot, *reason;
+    enum cam_rollback_mode mode;
+    int64_t lineage;
+    struct cam_counts counts;
+};
+
+/* A rollback that failed after its lineage was opened leaves the trainer behind the history. */
+static enum cam_status roll_back(void *context, struct cam_trainer *trainer) {
+    struct rolling *r = context;
+    struct cam_history_state before, after;
+    CAM_TRY(cam_history_state(r->database, &before));
+    enum cam_status status =
+        cam_trainer_rollback(trainer, r->snapshot, r->mode, r->reason, &r->lineage);
+    if (status != CAM_OK) {
+        char message[512];
+        snprintf(message, sizeof message, "%s", cam_message());
+        CAM_TRY(cam_history_state(r->database, &after));
+        if (after.lineage != before.lineage)
+            CAM_TRY(cam_trainer_recover(trainer));
+        return cam_fail(status, "%s", message);
+    }
+    CAM_TRY(cam_trainer_checkpoint(trainer));
+    return cam_history_counts(r->database, &r->counts);
+}
+
+static enum cam_status rollback(const struct cam_change_site *site, const json_t *arguments,
+                                json_t **result) {
+    struct rolling r = {.database = database_of(site)};
+    int requeue;
+    UNPACK(arguments, "{s:s, s:b, s:s}", "snapshot", &r.snapshot, "requeue", &requeue, "reason",
+           &r.reason);
+    r.mode = requeue ? CAM_ROLLBACK_REQUEUE : CAM_ROLLBACK_SET_ASIDE;
+    CAM_TRY(site->between(site->context, roll_back, &r));
+    return give(json_pack("{s:I,s:I,s:I,s:I,s:s}", "lineage", (json_int_t)r.lineage, "trained",
+                          (json_int_t)r.counts.trained, "pending", (json_int_t)r.counts.pending,
+                          "set_aside", (json_int_t)r.counts.set_aside, "model_hash",
+                          r.counts.model_hash),
+                result);
+}
+
+/* ---- the table ---- */
+
+typedef enum cam_status change_fn(const struct cam_change_site *site, const json_t *arguments,
+                                  json_t **result);
+
+static const struct change {
+    const char *name;
+    change_fn *run;
+    int needs_trainer;
+} changes[] = {
+    {"feed.add", feed_add, 0},
+    {"feed.import", feed_import, 0},
+    {"feed.remove", feed_remove, 0},
+    {"schedule.add", schedule_add, 0},
+    {"schedule.remove", schedule_remove, 0},
+    {"quarantine", judge, 0},
+    {"config", config, 0}, /* depends on the setting */
+    {"eval", eval, 1},
+    {"snapshot", snapshot, 1},
+    {"policy.use", policy_use, 1},
+    {"rollback", rollback, 1},
+};
+
+static const struct change *find(const char *name) {
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (strcmp(changes[i].name, name) == 0)
+            return &changes[i];
+    return NULL;
+}
+
+int cam_change_needs_trainer(const char *name, const json_t *arguments) {
+    const struct change *change = find(name);
+    const char *key = json_string_value(json_object_get(arguments, "key"));
+    const struct cam_setting *setting;
+    if (change && change->run == config)
+        return key && cam_setting_find(key, &setting) == CAM_OK &&
+               setting->scope != CAM_SETTING_NOW;
+    return change && change->needs_trainer;
+}
+
+enum cam_status cam_change_run(const struct cam_change_site *site, const char *name,
+                               const json_t *arguments, json_t **result) {
+    const struct change *change = find(name);
+    if (!change)
+        return cam_fail(CAM_ERR_PROTOCOL, "there is no change called \"%.40s\"", name);
+    return change->run(site, arguments, result);
+}

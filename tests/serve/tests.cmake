@@ -1,0 +1,7 @@
+cam_test(serve wire)
+cam_test(serve server LABELS unit fault)
+cam_test(serve notify LABELS unit cli)
+if(TARGET cambium_program)
+  target_compile_definitions(test_notify PRIVATE CAM_PROGRAM="$<TARGET_FILE:cambium_program>")
+  add_dependencies(test_notify cambium_program)
+endif()
