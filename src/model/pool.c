@@ -89,18 +89,18 @@ enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts, enum ca
     return CAM_OK;
 }
 
-/* Four normals a counter: the counter is (expert, quarter of the record), the slot names layer and
- * incarnation. */
-static void fill_normal(const struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
-                        size_t from, size_t to, cam_real *row) {
-    const double scale = 1.0 / sqrt((double)pool->width);
+/* Uniform with variance 1 / width: a normal distribution's logarithms and sines made growing by a
+ * tenth of a million experts a matter of seconds.  Four numbers a counter: the counter is (expert,
+ * quarter of the record), the slot names layer and incarnation. */
+static void fill_uniform(const struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
+                         size_t n, cam_real *row) {
+    const double scale = sqrt(3.0 / (double)pool->width) / 2147483648.0;
     uint32_t slot = (uint32_t)pool->i_layer << 24 ^ incarnation;
-    for (size_t i = from; i < to; i += 4) {
-        float normal[4];
-        uint64_t step = expert | (uint64_t)(i / 4) << 40;
-        cam_random_normal4(cam_random_at(pool->seed, CAM_PURPOSE_INIT_EXPERT, step, slot), normal);
+    for (size_t i = 0; i < n; i += 4) {
+        struct cam_random random = cam_random_at(pool->seed, CAM_PURPOSE_INIT_EXPERT,
+                                                 expert | (uint64_t)(i / 4) << 40, slot);
         for (size_t k = 0; k < 4; k++)
-            row[i + k] = (cam_real)(normal[k] * scale);
+            row[i + k] = (cam_real)((double)(int32_t)random.word[k] * scale);
     }
 }
 
@@ -110,7 +110,7 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
     size_t n_drawn = fill == CAM_POOL_EMPTY         ? 0
                      : fill == CAM_POOL_ZERO_OUTPUT ? pool->record - pool->width
                                                     : pool->record;
-    fill_normal(pool, expert, incarnation, 0, n_drawn, row);
+    fill_uniform(pool, expert, incarnation, n_drawn, row);
     memset(row + n_drawn, 0, (pool->record - n_drawn) * sizeof *row);
     *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};

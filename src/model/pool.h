@@ -64,7 +64,7 @@ enum cam_pool_fill {
 CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts,
                                            enum cam_pool_fill fill);
 
-/* (Re)initialises one expert: parts ~ N(0, 1/width), the last one likewise or zero; a function of
+/* (Re)initialises one expert: parts uniform with variance 1/width, the last one likewise or zero; a function of
  * (seed, layer, id, incarnation) alone.  Its optimiser state and usage start anew. */
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill);
