@@ -40,7 +40,8 @@ static enum cam_status verify(struct cam_cli_session *session, int all) {
     if (all)
         CAM_TRY(read_data(session, &stored));
     if (frozen + stored > 0)
-        return cam_fail(CAM_ERR_DATA, "%lld problems found; see: cambium snapshots, rollback",
+        return cam_fail(CAM_ERR_DATA,
+                        "%lld problem(s) found; see: cambium snapshots, cambium rollback",
                         (long long)(frozen + stored));
     cam_cli_say("no problem found%s", all ? "" : " (--read-data reads the older snapshots too)");
     return CAM_OK;

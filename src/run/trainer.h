@@ -90,8 +90,8 @@ CAM_MUST_USE enum cam_status cam_trainer_generate(struct cam_trainer *trainer, c
 CAM_MUST_USE enum cam_status cam_trainer_hash(struct cam_trainer *trainer,
                                               char hex[CAM_HASH_HEX_BYTES]);
 
-/* Compares every frozen generation with the content hash written down when it was frozen; one call
- * of FN (may be NULL) a problem. */
+/* Newer states that did not verify when this one was opened, and frozen generations whose content is
+ * not what it was when they were frozen; one call of FN (may be NULL) a kind of problem. */
 CAM_MUST_USE enum cam_status cam_trainer_verify(struct cam_trainer *trainer, cam_problem_fn *fn,
                                                 void *context, int64_t *problems);
 

@@ -46,7 +46,10 @@ static enum cam_status check_frozen(void *context, const struct cam_value *row, 
 
 enum cam_status cam_trainer_verify(struct cam_trainer *trainer, cam_problem_fn *fn, void *context,
                                    int64_t *problems) {
-    int64_t found = 0;
+    const char *why;
+    int64_t found = (int64_t)cam_snapshots_skipped(trainer->snapshots, &why);
+    if (found && fn)
+        fn(context, why);
     struct frozen frozen = {trainer, fn, context, &found};
     char step[32];
     const char *const parameters[] = {step, NULL};

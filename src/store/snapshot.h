@@ -87,6 +87,9 @@ CAM_MUST_USE enum cam_status cam_snapshot_find(struct cam_snapshots *snapshots, 
  * none verifies, with instructions; never begins anew silently (FAULTS C11). */
 CAM_MUST_USE enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots,
                                                   struct cam_snapshot *out);
+/* How many that did not verify were skipped so far, and what was wrong with the last of them
+ * (borrowed; "" if there was none). */
+size_t cam_snapshots_skipped(const struct cam_snapshots *snapshots, const char **why);
 
 typedef enum cam_status cam_snapshot_fn(void *context, const struct cam_snapshot *snapshot);
 /* Kept snapshots (ALL != 0: checkpoints too), oldest first. */

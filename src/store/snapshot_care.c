@@ -254,9 +254,15 @@ enum cam_status cam_snapshot_find(struct cam_snapshots *snapshots, const char *n
     return status;
 }
 
+size_t cam_snapshots_skipped(const struct cam_snapshots *snapshots, const char **why) {
+    *why = snapshots->skipped;
+    return snapshots->n_skipped;
+}
+
 static void tell(struct cam_snapshots *s, const struct cam_snapshot *bad) {
-    char message[1200];
-    snprintf(message, sizeof message, "snapshot %.12s (step %lld) does not verify: %s", bad->id,
+    char *message = s->skipped;
+    s->n_skipped++;
+    snprintf(message, sizeof s->skipped, "snapshot %.12s (step %lld) does not verify: %s", bad->id,
              (long long)bad->step, cam_message());
     cam_log(CAM_LOG_ERROR, "%s", message);
     if (cam_history_event(s->database, "error", "snapshot_bad", message, NULL) != CAM_OK)

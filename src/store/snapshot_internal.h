@@ -31,6 +31,8 @@ struct cam_snapshots {
     struct cam_held *held;
     size_t n_held;
     int unsure; /* a living manifest could not be read: delete no pack */
+    size_t n_skipped;
+    char skipped[1200]; /* see cam_snapshots_skipped */
 };
 
 /* Paths of a manifest and a pack. */

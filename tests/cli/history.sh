@@ -120,3 +120,13 @@ expect 0 cambium score -C w kjv.ndjson --json
 for key in bytes tokens nll bits_per_byte; do
     [ -n "$(field ".$key")" ] || fail "score lacks $key"
 done
+
+# verify tells of a newest state that is damaged, although an older one loads.
+cp -a w damaged
+printf '{"id":"new","domain":"kjv","text":"%s"}\n' "$(tr -d '\n"\\' <"$SOURCE_DIR/LICENSE")" >new.ndjson
+expect 0 cambium ingest -C damaged new.ndjson
+expect 0 cambium run -C damaged --once --flush
+newest=$(ls -t damaged/objects/*.cpk | head -n 1)
+truncate -s 100 "$newest"
+expect 65 cambium verify -C damaged
+has "does not verify"
