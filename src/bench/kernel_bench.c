@@ -5,6 +5,7 @@
 #include "bench/isolated.h"
 #include "bench/limits.h"
 #include "math/blas.h"
+#include "math/panel.h"
 #include "math/topk.h"
 #include "math/vector.h"
 #include "math/vector_rows.h"
@@ -102,6 +103,18 @@ static void run_small_product(struct bench *b, const struct kernel *k) {
     cam_threads_run(b->threads, SMALL_BLOCKS, small_block, b);
 }
 
+static void panel_block(void *context, size_t i_block, size_t i_worker) {
+    struct bench *b = context;
+    const struct kernel *k = b->running;
+    (void)i_block;
+    cam_panel_product(b->a, k->m, k->k, k->k, b->b, k->n, b->c + i_worker * k->m * k->n, k->n);
+}
+
+static void run_panels(struct bench *b, const struct kernel *k) {
+    b->running = k;
+    cam_threads_run(b->threads, SMALL_BLOCKS, panel_block, b);
+}
+
 static void product(struct bench *b, const char *name, enum cam_transpose ta, enum cam_transpose tb,
                     size_t m, size_t n, size_t k, int small) {
     double work = (double)m * (double)n * (double)k;
@@ -136,6 +149,11 @@ static void list_products(struct bench *b) {
     product(b, "sgemm square", CAM_PLAIN, CAM_PLAIN, 4 * D, 4 * D, 4 * D, 0);
     product(b, "sgemm sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
             CAM_SUBKEY_BLOCK, c->key_width, 1);
+    if (cam_panel_fast()) { /* what the layer uses for them where it can */
+        product(b, "panels sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
+                CAM_SUBKEY_BLOCK, c->key_width, 1);
+        b->kernels[b->n_kernels - 1].run = run_panels;
+    }
     product(b, "sgemm attention scores", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
 }
 

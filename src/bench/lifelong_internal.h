@@ -25,7 +25,6 @@ CAM_MUST_USE enum cam_status cam_lifelong_settings(const struct cam_lifelong_run
 
 /* Makes or resumes the workspace, walks it to the end and fills run->result. */
 CAM_MUST_USE enum cam_status cam_lifelong_run_one(struct cam_lifelong_run *run);
-CAM_MUST_USE enum cam_status cam_lifelong_remove(const char *dir);
 
 /* The file of a finished run.  load: CAM_ERR_NOINPUT if there is none, CAM_ERR_DATA if it is
  * damaged or its key is another. */

@@ -59,7 +59,7 @@ static enum cam_status make(const struct cam_lifelong_run *run, struct cam_works
     struct cam_tokenizer *tokenizer = NULL;
     struct cam_settings settings;
     CAM_TRY(cam_lifelong_settings(run, &settings));
-    CAM_TRY(cam_workspace_finish_init(workspace, &settings));
+    CAM_TRY(cam_workspace_begin_init(workspace, &settings));
     CAM_TRY(cam_policy_init(database, settings.policy));
     for (size_t i = 0; i < heldout->n_documents; i++) {
         const struct cam_lifelong_document *d = &heldout->documents[i];
@@ -68,7 +68,7 @@ static enum cam_status make(const struct cam_lifelong_run *run, struct cam_works
     CAM_TRY(cam_tokenizer_default(&tokenizer));
     enum cam_status status = cam_trainer_init(workspace, &settings, tokenizer);
     cam_tokenizer_free(tokenizer);
-    return status;
+    return status == CAM_OK ? cam_workspace_finish_init(workspace, &settings) : status;
 }
 
 /* ---- the journal ---- */
@@ -232,7 +232,7 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
 }
 
 /* A run's folder is ours alone: we made it, under a name of ours. */
-enum cam_status cam_lifelong_remove(const char *dir) {
+static enum cam_status remove_run(const char *dir) {
     if (nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
         return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot remove", dir);
     return CAM_OK;
@@ -253,7 +253,7 @@ static enum cam_status open_workspace(const struct cam_lifelong_run *run,
     }
     if (status == CAM_ERR_BUSY)
         return status;
-    CAM_TRY(cam_lifelong_remove(run->dir));
+    CAM_TRY(remove_run(run->dir));
     CAM_TRY(cam_workspace_open(run->dir, CAM_WORKSPACE_CREATE, workspace));
     CAM_TRY(make(run, *workspace));
     return journal_all(run, cam_workspace_database(*workspace));
@@ -280,6 +280,6 @@ enum cam_status cam_lifelong_run_one(struct cam_lifelong_run *run) {
     cam_trainer_close(trainer);
     cam_workspace_close(workspace);
     if (status == CAM_OK && !run->plan->keep)
-        status = cam_lifelong_remove(run->dir);
+        status = remove_run(run->dir);
     return status;
 }

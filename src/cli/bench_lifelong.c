@@ -107,14 +107,8 @@ static enum cam_status choose_settings(const struct options *o, struct cam_setti
     CAM_TRY(cam_preset_apply(o->preset ? o->preset : "nano", settings));
     if (!o->preset)
         CAM_TRY(cam_settings_set(settings, "peer.subkeys", "128"));
-    for (size_t i = 0; i < o->set.n; i++) {
-        char key[128];
-        const char *equals = strchr(o->set.items[i], '=');
-        if (!equals || (size_t)(equals - o->set.items[i]) >= sizeof key)
-            return cam_fail(CAM_ERR_USAGE, "--set %.64s: give KEY=VALUE", o->set.items[i]);
-        snprintf(key, sizeof key, "%.*s", (int)(equals - o->set.items[i]), o->set.items[i]);
-        CAM_TRY(cam_settings_set(settings, key, equals + 1));
-    }
+    for (size_t i = 0; i < o->set.n; i++)
+        CAM_TRY(cam_cli_set(settings, o->set.items[i]));
     return CAM_OK;
 }
 

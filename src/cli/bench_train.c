@@ -89,16 +89,6 @@ static enum cam_status set_default_shape(struct cam_settings *settings) {
     return CAM_OK;
 }
 
-static enum cam_status apply_pair(const char *pair, struct cam_settings *settings) {
-    char key[64];
-    const char *equals = strchr(pair, '=');
-    size_t length = equals ? (size_t)(equals - pair) : 0;
-    if (length == 0 || length >= sizeof key)
-        return cam_fail(CAM_ERR_USAGE, "--set %.64s: must be KEY=VALUE", pair);
-    snprintf(key, sizeof key, "%.*s", (int)length, pair);
-    return cam_settings_set(settings, key, equals + 1);
-}
-
 /* A name with a pool goes into the block in the middle, dense ones around it; "dense" and lists are
  * what settings take. */
 static void spell_slots(const char *text, int64_t n_blocks, char out[CAM_SETTING_TEXT_BYTES]) {
@@ -119,7 +109,7 @@ static enum cam_status configure(const struct options *o, const char *ff, struct
     cam_settings_defaults(&settings);
     CAM_TRY(o->preset ? cam_preset_apply(o->preset, &settings) : set_default_shape(&settings));
     for (size_t i = 0; i < o->set.n; i++)
-        CAM_TRY(apply_pair(o->set.items[i], &settings));
+        CAM_TRY(cam_cli_set(&settings, o->set.items[i]));
     if (o->subkeys) {
         snprintf(number, sizeof number, "%zu", o->subkeys);
         CAM_TRY(cam_settings_set(&settings, "peer.subkeys", number));

@@ -91,6 +91,17 @@ enum cam_status cam_cli_duration(const char *option, const char *text, int64_t *
     return CAM_OK;
 }
 
+enum cam_status cam_cli_set(struct cam_settings *settings, const char *text) {
+    char key[128];
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || (size_t)(equals - text) >= sizeof key)
+        return cam_fail(CAM_ERR_USAGE, "--set %.64s: give KEY=VALUE, e.g. --set seed=7", text);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
+    if (strcmp(key, "model.preset") == 0)
+        return cam_fail(CAM_ERR_USAGE, "--set model.preset: use --preset %.32s", equals + 1);
+    return cam_settings_set(settings, key, equals + 1);
+}
+
 enum cam_status cam_cli_list_add(struct cam_cli_list *list, const char *option, const char *text) {
     if (list->n == CAM_CLI_LIST_ITEMS)
         return cam_fail(CAM_ERR_USAGE, "%s may be given %d times at most", option,

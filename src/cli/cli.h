@@ -65,6 +65,9 @@ struct cam_cli_list {
 CAM_MUST_USE enum cam_status cam_cli_list_add(struct cam_cli_list *list, const char *option,
                                               const char *text);
 
+/* `--set KEY=VALUE`. */
+CAM_MUST_USE enum cam_status cam_cli_set(struct cam_settings *settings, const char *text);
+
 /* ---- output ---- */
 
 /* One line of talk to stderr. */

@@ -79,22 +79,11 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
     return cam_cli_arguments(cli, 0, 0, "no argument");
 }
 
-static enum cam_status apply_set(struct cam_settings *settings, const char *text) {
-    char key[128];
-    const char *equals = strchr(text, '=');
-    if (!equals || equals == text || (size_t)(equals - text) >= sizeof key)
-        return cam_fail(CAM_ERR_USAGE, "--set %.64s: give KEY=VALUE, e.g. --set seed=7", text);
-    snprintf(key, sizeof key, "%.*s", (int)(equals - text), text);
-    if (strcmp(key, "model.preset") == 0)
-        return cam_fail(CAM_ERR_USAGE, "--set model.preset: use --preset %.32s", equals + 1);
-    return cam_settings_set(settings, key, equals + 1);
-}
-
 static enum cam_status choose_settings(const struct options *o, struct cam_settings *settings) {
     cam_settings_defaults(settings);
     CAM_TRY(cam_preset_apply(o->preset ? o->preset : "nano", settings));
     for (size_t i = 0; i < o->set.n; i++)
-        CAM_TRY(apply_set(settings, o->set.items[i]));
+        CAM_TRY(cam_cli_set(settings, o->set.items[i]));
     return o->policy ? cam_settings_set(settings, "policy", o->policy) : CAM_OK;
 }
 

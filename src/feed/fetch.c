@@ -472,10 +472,11 @@ static enum cam_status curl_failure(struct transfer *t, CURLcode code) {
         return cam_context(t->status, "%s", t->shown);
     case PROBLEM_ADDRESS:
         if (code == CURLE_COULDNT_CONNECT)
-            return cam_fail(CAM_ERR_PERMISSION,
-                            "%s: %s is at %s, which is not a public address; allow it if this is "
-                            "meant to be",
-                            t->shown, t->host, t->refused);
+            return cam_fail(
+                CAM_ERR_PERMISSION,
+                "%s: %s is at %s, which is not a public address; if that is meant to be: "
+                "run --allow-host, or cambium config feed.allow_hosts",
+                t->shown, t->host, t->refused);
         break;
     case PROBLEM_NONE:
         break;

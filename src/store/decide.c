@@ -716,6 +716,22 @@ static int lists(const char *list, const char *word) {
     }
 }
 
+enum cam_status cam_decide_check_ignore(const char *list) {
+    for (list += strspn(list, " ,"); *list; list += strspn(list, " ,")) {
+        size_t n = strcspn(list, " ,"), i = 0;
+        while (i < N_KINDS && (!kinds[i].view || strlen(kinds[i].name) != n ||
+                               strncmp(kinds[i].name, list, n) != 0))
+            i++;
+        if (i == N_KINDS)
+            return cam_fail(CAM_ERR_CONFIG,
+                            "policy.ignore: %.*s is no decision of a policy; there are evaluate, "
+                            "quarantine, freeze, anchor, grow and snapshot",
+                            (int)(n < 40 ? n : 40), list);
+        list += n;
+    }
+    return CAM_OK;
+}
+
 enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
                                void *context) {
     enum cam_status status = CAM_OK;

@@ -30,6 +30,10 @@ CAM_MUST_USE enum cam_status cam_decide_install_current(sqlite3 *sqlite);
 CAM_MUST_USE enum cam_status cam_decide_use(sqlite3 *sqlite, const struct cam_history_state *state,
                                             const char *name, const char *hash, int64_t position);
 
+/* Whether LIST (policy.ignore) names kinds of decisions alone; CAM_ERR_CONFIG says which there are.
+ */
+CAM_MUST_USE enum cam_status cam_decide_check_ignore(const char *list);
+
 /* Reads every decide_* view but those whose kind is named in IGNORE (comma-separated; may be "").
  * A view that fails is an event and decides nothing. */
 struct cam_decide_row {

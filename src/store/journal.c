@@ -2,6 +2,7 @@
 #include "store/journal.h"
 
 #include "base/hash.h"
+#include "store/decide.h"
 #include "store/rows.h"
 #include "store/sql.h"
 
@@ -61,6 +62,8 @@ enum cam_status cam_journal_control(struct cam_database *database, enum cam_item
         return cam_fail(CAM_ERR_INTERNAL, "item kind %d is not a request", (int)kind);
     if (kind == CAM_ITEM_SETTING) {
         CAM_TRY(check_setting(name, value, text));
+        if (strcmp(name, "policy.ignore") == 0)
+            CAM_TRY(cam_decide_check_ignore(text));
         c.value = text;
     }
     CAM_TRY(cam_database_write_durable(database, journal_control, &c));

@@ -207,6 +207,7 @@ static enum cam_status finish_init(sqlite3 *sqlite, void *context) {
 enum cam_status cam_workspace_begin_init(struct cam_workspace *workspace,
                                          const struct cam_settings *settings) {
     struct cam_settings copy = *settings;
+    CAM_TRY(cam_decide_check_ignore(copy.policy_ignore));
     return cam_database_write_durable(workspace->database, begin_init, &copy);
 }
 

@@ -90,7 +90,7 @@ static void adamw_block(void *context, size_t i, size_t i_worker) {
 }
 
 /* Four, not the usual five: singular values of 0.01 and more of the norm still land in 0.7-1.1, and
- * on a small batch a fifth round is 5 % of a step. */
+ * a fifth round costs as much as each of them. */
 #define NEWTON_SCHULZ_ROUNDS 4
 
 /* X (r, c) row-major, r <= c, becomes roughly U V^T of its SVD: quintic Newton-Schulz with the

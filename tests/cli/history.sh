@@ -51,6 +51,16 @@ expect 0 cambium schedule remove -C w 2
 expect 0 cambium schedule list -C w --json
 [ "$(wc -l <out)" = 1 ] || fail "schedule list"
 
+# A policy that would grow is not asked.
+cp -a w held
+expect 78 cambium config -C held policy.ignore grow,dance
+says "dance is no decision"
+expect 0 cambium config -C held policy.ignore grow
+expect 0 cambium ingest -C held kjv.ndjson
+expect 0 cambium run -C held --once --flush
+expect 0 cambium status -C held --json
+[ "$(field .experts)" = 64 ] || fail "the pool grew although policy.ignore says grow"
+
 # Train, evaluate, snapshot.
 expect 0 cambium ingest -C w kjv.ndjson
 expect 0 cambium run -C w --once --flush
