@@ -322,10 +322,14 @@ FROM lineages AS l LEFT JOIN lineage_spans AS s ON s.lineage = l.lineage;
 
 CREATE VIEW v1_quarantine AS
 SELECT s.document, s.state, s.reason, d.domain, d.source, d.title_display, d.bytes,
-    j.journalled_at, d.near AS near_duplicate_of, d.feed, d.url_display
+    j.journalled_at, d.near AS near_duplicate_of, d.feed, d.url_display, h.lineage, h.step
 FROM living_states AS s
     JOIN documents AS d ON d.document = s.document
     JOIN journal AS j ON j.position = s.document
+    LEFT JOIN living_holds AS h ON h.document = s.document AND h.position =
+        (SELECT max(g.position) FROM living_holds AS g WHERE g.document = s.document)
+        AND h.moment = (SELECT max(g.moment) FROM living_holds AS g
+                        WHERE g.document = s.document AND g.position = h.position)
 WHERE s.state IN ('quarantined', 'set_aside');
 
 CREATE VIEW v1_settings AS

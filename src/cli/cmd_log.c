@@ -22,9 +22,13 @@ static const char help[] =
     "See also: cambium help status; the views behind it: schema/README.md\n";
 
 /* One SELECT a kind: lineage, step, a rank that orders kinds within a step, a number within the
- * kind, the time if there is one, the kind, the text. */
+ * kind, the time if there is one, the kind, the text.  Events are never discarded: one of a stretch
+ * that was given up stands at its end, just before the rollback. */
 #define LOG_SQL                                                                                    \
-    "WITH lines (lineage, step, class, number, at, kind, text) AS ("                               \
+    "WITH spans AS (SELECT lineage, coalesce((SELECT min(n.fork_step) FROM v1_lineages AS n"       \
+    "  WHERE n.living AND n.lineage > l.lineage), 9223372036854775807) AS step_to"                 \
+    "  FROM v1_lineages AS l WHERE living),"                                                       \
+    " lines (lineage, step, class, number, at, kind, text) AS ("                                   \
     " SELECT lineage, last_step, 1, trained_rank, NULL, 'trained',"                                \
     "  printf('document %d%s, %s, %d bytes: %.3f bits per byte', document,"                        \
     "         coalesce(' \"' || title_display || '\"', ''), domain, bytes, bits_per_byte)"         \
@@ -48,22 +52,32 @@ static const char help[] =
     "  printf('%.8s%s after %d documents, %d bytes new, %d shared', id,"                           \
     "         coalesce(' \"' || tag || '\"', ''), documents, bytes_unique, bytes_shared)"          \
     "  FROM v1_snapshots WHERE living"                                                             \
-    " UNION ALL SELECT lineage, fork_step, 0, lineage, opened_at, 'rollback',"                     \
-    "  printf('lineage %d from snapshot %.8s of lineage %d (%s): %s', lineage, snapshot, parent,"  \
-    "         mode, reason) FROM v1_lineages WHERE parent IS NOT NULL"                             \
+    " UNION ALL SELECT s.lineage, min(l.fork_step, s.step_to), CASE WHEN l.living THEN 0 ELSE 9"   \
+    "   END, l.lineage, l.opened_at, 'rollback',"                                                  \
+    "  printf('lineage %d from snapshot %.8s of lineage %d (%s): %s%s', l.lineage, l.snapshot,"    \
+    "         l.parent, l.mode, l.reason, CASE WHEN l.living THEN '' ELSE ' (abandoned since)' "   \
+    "END)"                                                                                         \
+    "  FROM v1_lineages AS l JOIN spans AS s ON s.lineage = (SELECT max(n.lineage) FROM spans AS " \
+    "n"                                                                                            \
+    "                                  WHERE n.lineage <= l.lineage) WHERE l.parent IS NOT NULL"   \
     " UNION ALL SELECT (SELECT max(lineage) FROM v1_lineages WHERE living"                         \
     "   AND (parent IS NULL OR fork_step < done_step)), done_step, 8, position,"                   \
     "  journalled_at, kind, printf('%s%s: %s', name, CASE WHEN kind = 'setting' THEN ' = ' ||"     \
     "         value ELSE '' END, outcome) FROM v1_journal"                                         \
     "  WHERE kind IN ('setting', 'policy') AND done_step IS NOT NULL"                              \
-    " UNION ALL SELECT coalesce(lineage, 1), coalesce(step, 0), 9, event, happened_at, kind,"      \
-    "  CASE level WHEN 'info' THEN '' ELSE level || ': ' END || message FROM v1_events"            \
-    "  WHERE kind <> 'rollback'"                                                                   \
-    " UNION ALL SELECT (SELECT lineage FROM v1_lineages WHERE current), coalesce((SELECT"          \
-    "   max(t.last_step) FROM v1_trained AS t WHERE t.document < q.document), 0), 10, document,"   \
-    "  journalled_at, state, printf('document %d%s, %s: %s', document,"                            \
-    "         coalesce(' \"' || title_display || '\"', ''), domain, reason) FROM v1_quarantine "   \
-    "AS q)"                                                                                        \
+    " UNION ALL SELECT s.lineage, min(e.step, s.step_to), 9, event, happened_at, kind,"            \
+    "  CASE level WHEN 'info' THEN '' ELSE level || ': ' END || message || CASE WHEN e.lineage ="  \
+    "         s.lineage AND e.step <= s.step_to THEN '' ELSE printf(' (step %d of lineage %d,"     \
+    "         abandoned since)', e.step, e.lineage) END"                                           \
+    "  FROM (SELECT event, level, kind, message, happened_at, coalesce(lineage, 1) AS lineage,"    \
+    "         coalesce(step, 0) AS step FROM v1_events WHERE kind <> 'rollback') AS e"             \
+    "  JOIN spans AS s ON s.lineage = (SELECT max(n.lineage) FROM spans AS n"                      \
+    "                                  WHERE n.lineage <= e.lineage)"                              \
+    " UNION ALL SELECT coalesce(q.lineage, t.lineage, 1), coalesce(q.step, t.last_step, 0), 10,"   \
+    "  q.document, q.journalled_at, q.state, printf('document %d%s, %s: %s', q.document,"          \
+    "         coalesce(' \"' || q.title_display || '\"', ''), q.domain, q.reason)"                 \
+    "  FROM v1_quarantine AS q LEFT JOIN v1_trained AS t ON t.document = (SELECT max(b.document)"  \
+    "         FROM v1_trained AS b WHERE b.document < q.document))"                                \
     " SELECT lineage, step, kind, text, at FROM ("                                                 \
     "  SELECT * FROM lines ORDER BY lineage DESC, step DESC, class DESC, number DESC"              \
     "  LIMIT CAST(?1 AS INTEGER)) ORDER BY lineage, step, class, number"

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "base/log.h"
 #include "cli/reach.h"
 
 #include <stdio.h>
@@ -8,13 +9,15 @@ static const char help[] =
     "usage: cambium rollback [-C DIR] ID|TAG [--requeue | --set-aside] [--reason TEXT]\n"
     "\n"
     "  ID            a snapshot's id or its first digits (at least 4); a TAG; or \"latest\"\n"
-    "  --set-aside   documents trained since are not trained again (default)\n"
+    "  --set-aside   documents trained since, wholly or in part, are not trained again (default)\n"
     "  --requeue     they wait again, in their old order, for the next run\n"
     "  --reason TEXT why, for the history\n"
     "\n"
-    "The model, its optimiser, settings and policy become those of the snapshot, bit for bit.  "
-    "What\n"
-    "is left behind stays in the history as an abandoned lineage; nothing is erased.\n"
+    "The model, its optimiser, settings and policy become those of the snapshot, bit for bit; "
+    "what\n"
+    "changed back is printed.  Schedules, feeds and settings of scope \"now\" (feeds, admission,\n"
+    "service) stay.  Documents that waited at the snapshot and were not touched since still wait.\n"
+    "What is left behind stays in the history as an abandoned lineage; nothing is erased.\n"
     "\n"
     "Examples:\n"
     "  cambium rollback -C w before-the-news\n"
@@ -22,6 +25,22 @@ static const char help[] =
     "  sqlite3 -readonly w/history.db 'SELECT * FROM v1_lineages'\n"
     "\n"
     "See also: cambium help snapshots, cambium help snapshot\n";
+
+/* A value may come from another program's hands. */
+static const char *shown(const json_t *pair, size_t i, char *out, size_t n_bytes) {
+    const char *text = json_string_value(json_array_get(pair, i));
+    return cam_neutral_text(text ? text : "-", out, n_bytes);
+}
+
+static void print_settings(json_t *settings) {
+    const char *key;
+    json_t *pair;
+    json_object_foreach(settings, key, pair) {
+        char name[80], before[300], after[300];
+        printf("%s went back from %s to %s\n", cam_neutral_text(key, name, sizeof name),
+               shown(pair, 0, before, sizeof before), shown(pair, 1, after, sizeof after));
+    }
+}
 
 static enum cam_status roll_back(const struct cam_cli *cli, const char *snapshot, int requeue,
                                  const char *reason) {
@@ -36,6 +55,8 @@ static enum cam_status roll_back(const struct cam_cli *cli, const char *snapshot
            cam_cli_grouped(json_integer_value(json_object_get(done, "pending"))),
            cam_cli_grouped(json_integer_value(json_object_get(done, "set_aside"))),
            json_string_value(json_object_get(done, "model_hash")));
+    print_settings(json_object_get(done, "settings"));
+    cam_cli_say("schedules, feeds and settings that take effect at once stay as they are");
     json_decref(done);
     return CAM_OK;
 }

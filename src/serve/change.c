@@ -245,13 +245,38 @@ struct rolling {
     enum cam_rollback_mode mode;
     int64_t lineage;
     struct cam_counts counts;
+    json_t *settings; /* what went back: {key: [before, after]} */
 };
+
+/* What a rollback restores: settings of the trainer, and the policy by the text it had. */
+static const char restored_sql[] =
+    "SELECT key, value FROM v1_settings WHERE scope <> 'now'"
+    " UNION ALL SELECT 'policy text', substr(hash, 1, 12) FROM v1_policies WHERE in_force";
+
+/* CONTEXT is an object; the value of a key that changed becomes [before, after]. */
+static enum cam_status take_before(void *context, const struct cam_value *v, size_t n) {
+    (void)n;
+    return json_object_set_new(context, v[0].text, json_string(v[1].text)) == 0
+               ? CAM_OK
+               : cam_fail(CAM_ERR_OS, "no memory for a result");
+}
+
+static enum cam_status take_after(void *context, const struct cam_value *v, size_t n) {
+    const char *before = json_string_value(json_object_get(context, v[0].text));
+    (void)n;
+    if (before && strcmp(before, v[1].text) == 0)
+        json_object_del(context, v[0].text);
+    else if (json_object_set_new(context, v[0].text, json_pack("[s?,s]", before, v[1].text)) != 0)
+        return cam_fail(CAM_ERR_OS, "no memory for a result");
+    return CAM_OK;
+}
 
 /* A rollback that failed after its lineage was opened leaves the trainer behind the history. */
 static enum cam_status roll_back(void *context, struct cam_trainer *trainer) {
     struct rolling *r = context;
     struct cam_history_state before, after;
     CAM_TRY(cam_history_state(r->database, &before));
+    CAM_TRY(cam_query(r->database, restored_sql, NULL, take_before, r->settings));
     enum cam_status status =
         cam_trainer_rollback(trainer, r->snapshot, r->mode, r->reason, &r->lineage);
     if (status != CAM_OK) {
@@ -263,6 +288,7 @@ static enum cam_status roll_back(void *context, struct cam_trainer *trainer) {
         return cam_fail(status, "%s", message);
     }
     CAM_TRY(cam_trainer_checkpoint(trainer));
+    CAM_TRY(cam_query(r->database, restored_sql, NULL, take_after, r->settings));
     return cam_history_counts(r->database, &r->counts);
 }
 
@@ -273,11 +299,17 @@ static enum cam_status rollback(const struct cam_change_site *site, const json_t
     UNPACK(arguments, "{s:s, s:b, s:s}", "snapshot", &r.snapshot, "requeue", &requeue, "reason",
            &r.reason);
     r.mode = requeue ? CAM_ROLLBACK_REQUEUE : CAM_ROLLBACK_SET_ASIDE;
-    CAM_TRY(site->between(site->context, roll_back, &r));
-    return give(json_pack("{s:I,s:I,s:I,s:I,s:s}", "lineage", (json_int_t)r.lineage, "trained",
+    r.settings = json_object();
+    enum cam_status status = r.settings ? site->between(site->context, roll_back, &r)
+                                        : cam_fail(CAM_ERR_OS, "no memory for a result");
+    if (status != CAM_OK) {
+        json_decref(r.settings);
+        return status;
+    }
+    return give(json_pack("{s:I,s:I,s:I,s:I,s:s,s:o}", "lineage", (json_int_t)r.lineage, "trained",
                           (json_int_t)r.counts.trained, "pending", (json_int_t)r.counts.pending,
                           "set_aside", (json_int_t)r.counts.set_aside, "model_hash",
-                          r.counts.model_hash),
+                          r.counts.model_hash, "settings", r.settings),
                 result);
 }
 

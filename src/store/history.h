@@ -197,7 +197,9 @@ CAM_MUST_USE enum cam_status cam_history_discard_after(struct cam_database *data
                                                        const char *snapshot, int64_t *discarded);
 
 enum cam_rollback_mode {
-    CAM_ROLLBACK_SET_ASIDE, /* documents trained or begun since are not trained again */
+    /* Documents trained on since, wholly or in part, are not trained again; what waited at the
+     * snapshot and was not touched since, waits. */
+    CAM_ROLLBACK_SET_ASIDE,
     CAM_ROLLBACK_REQUEUE,   /* they are pending again, in their old order */
 };
 /* Opens a lineage forked at SNAPSHOT, in one durable transaction (before or after, nothing

@@ -104,12 +104,12 @@ static enum cam_status discard(sqlite3 *sqlite, void *context) {
                         "UPDATE lineage_spans SET moment_to = ?2 WHERE moment_to > ?2 AND lineage"
                         " <> ?1",
                         "ii", now.lineage, p.moment));
-    int64_t set_aside = 0;
-    CAM_TRY(cam_sql_int(sqlite, 0, &set_aside,
-                        "SELECT 1 FROM lineages WHERE lineage = ? AND mode = 'set_aside'", "i",
-                        now.lineage));
-    if (set_aside && p.lineage != now.lineage)
-        p.offset = 0; /* as the rollback left it */
+    /* Right after a rollback: the offset is what the rollback left of the snapshot's. */
+    if (p.lineage != now.lineage)
+        CAM_TRY(cam_sql_int(sqlite, p.offset, &p.offset,
+                            "SELECT fork_offset FROM lineages WHERE lineage = ?1 AND parent = ?2"
+                            " AND fork_moment = ?3",
+                            "iii", now.lineage, p.lineage, p.moment));
     CAM_TRY(set_trainer(sqlite, now.lineage, &p));
     return cam_decide_install_current(sqlite);
 }
@@ -132,16 +132,23 @@ struct rollback {
     int64_t lineage;
 };
 
+/* A document in progress stands where it stood at the snapshot: nothing of it was trained since. */
+static int same_place(const struct cam_history_state *now, const struct point *p) {
+    return now->position == p->position && now->offset == p->offset;
+}
+
 /* What the branch left behind is about, gathered while it still lives. */
-static enum cam_status gather(sqlite3 *sqlite, const struct cam_history_state *now) {
+static enum cam_status gather(sqlite3 *sqlite, const struct cam_history_state *now,
+                              const struct point *p) {
     CAM_TRY(cam_sql_script(
         sqlite, "DROP TABLE IF EXISTS temp.undone; DROP TABLE IF EXISTS temp.held;"
                 "DROP TABLE IF EXISTS temp.settings_before;"
                 "CREATE TEMP TABLE undone AS SELECT document FROM living_trained;"
                 "CREATE TEMP TABLE held AS SELECT * FROM living_holds;"
                 "CREATE TEMP TABLE settings_before AS SELECT key, value FROM living_settings"));
-    /* The document in the middle of which the cursor stands was begun. */
-    if (now->offset > 0)
+    /* The document in the middle of which the cursor stands was begun; if that was before the
+     * snapshot, and nothing came after, it still waits for the rest. */
+    if (now->offset > 0 && !same_place(now, p))
         CAM_TRY(cam_sql_run(
             sqlite,
             "INSERT INTO temp.undone SELECT coalesce(j.document, j.position) FROM journal AS j JOIN"
@@ -181,12 +188,12 @@ static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r, co
                             " t.document = u.document)",
                             "iiiit", r->lineage, p->moment, position, p->step, r->snapshot));
     return cam_sql_run(sqlite,
-                       "INSERT OR IGNORE INTO holds SELECT ?1, ?2, h.document, h.position, h.step,"
+                       "INSERT OR IGNORE INTO holds SELECT ?1, ?2, h.document, h.position, ?3,"
                        " h.state, h.reason FROM temp.held AS h WHERE NOT EXISTS (SELECT 1 FROM"
                        " living_trained AS t WHERE t.document = h.document) AND NOT EXISTS (SELECT"
                        " 1 FROM living_holds AS g WHERE g.document = h.document AND g.position >="
                        " h.position) ORDER BY h.position DESC",
-                       "ii", r->lineage, p->moment);
+                       "iii", r->lineage, p->moment, p->step);
 }
 
 static enum cam_status open_lineage(sqlite3 *sqlite, struct rollback *r,
@@ -232,13 +239,13 @@ static enum cam_status roll_back(sqlite3 *sqlite, void *context) {
     char message[256];
     CAM_TRY(cam_rows_state(sqlite, &now));
     CAM_TRY(find_point(sqlite, r->snapshot, &p));
-    CAM_TRY(gather(sqlite, &now));
+    CAM_TRY(gather(sqlite, &now, &p));
+    /* Half of a document that is not to be trained on cannot be continued. */
+    if (r->mode == CAM_ROLLBACK_SET_ASIDE && !same_place(&now, &p))
+        p.offset = 0;
     CAM_TRY(open_lineage(sqlite, r, &now, &p, &position));
     CAM_TRY(carry_holds(sqlite, r, &p, position));
     CAM_TRY(note_settings(sqlite, position));
-    /* Half of a document that is not to be trained on cannot be continued. */
-    if (r->mode == CAM_ROLLBACK_SET_ASIDE)
-        p.offset = 0;
     CAM_TRY(set_trainer(sqlite, r->lineage, &p));
     CAM_TRY(cam_decide_install_current(sqlite));
     snprintf(message, sizeof message,

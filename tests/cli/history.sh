@@ -101,7 +101,12 @@ check_sum w
 expect 0 cambium run -C w --once --flush
 check_sum w
 [ "$(field .documents.pending)" = 0 ] || fail "the requeued ones are trained"
+expect 0 cambium config -C w train.lr 0.0005
 expect 0 cambium rollback -C w learned --set-aside --reason "test"
+has "train.lr went back from 0.0005 to 0.0021"
+says "schedules, feeds"
+cambium config -C w train.lr
+has 0.0021
 check_sum w
 [ "$(field .documents.set_aside)" = 5 ] || fail "set aside"
 [ "$(field .model_hash)" = "$hash" ] || fail "the model is not that of the snapshot"
@@ -117,6 +122,11 @@ expect 0 cambium log -C w -n 0
 for word in trained grown evaluated snapshot rollback decided; do
     grep -qE "^ *[0-9,]+  $word " out || fail "log lacks $word"
 done
+expect 0 cambium log -C w -n 0 --json
+sqlite3 :memory: "SELECT value ->> 'lineage', value ->> 'step' FROM json_each('[' ||
+    replace(trim(CAST(readfile('out') AS TEXT), char(10)), char(10), ',') || ']')" >order
+sort -s -t '|' -k 1,1n -k 2,2n order | cmp - order || fail "log is out of step order"
+[ "$(cut -d '|' -f 1 order | sort -u | tr '\n' ' ')" = "1 3 " ] || fail "log of a dead lineage"
 expect 0 cambium log -C w -n 3 --json
 [ "$(wc -l <out)" = 3 ] || fail "log -n"
 expect 0 cambium verify -C w --read-data

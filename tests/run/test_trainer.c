@@ -187,6 +187,27 @@ Test(trainer, rollback_restores_scores_exactly_and_requeue_repeats_the_run) {
     end(&w);
 }
 
+Test(trainer, T11_rollback_within_a_document_goes_on_with_its_rest) {
+    char whole[CAM_HASH_HEX_BYTES], resumed[CAM_HASH_HEX_BYTES];
+    struct cam_counts counts;
+    uninterrupted(1, whole);
+    struct world w;
+    begin(&w, 1, "lifelong");
+    ingest(&w, "tiny.ndjson");
+    advance(&w, 20);
+    cr_assert_gt(w.trainer->state.offset, 0);
+    OK(cam_trainer_snapshot(w.trainer, "kept", NULL));
+    OK(cam_trainer_rollback(w.trainer, "kept", CAM_ROLLBACK_SET_ASIDE, "test", NULL));
+    shut(&w);
+    reopen(&w);
+    advance(&w, 0);
+    hash(&w, resumed);
+    cr_assert_str_eq(whole, resumed);
+    OK(cam_history_counts(w.database, &counts));
+    cr_assert_eq(counts.set_aside, 0);
+    end(&w);
+}
+
 Test(trainer, T11_rollback_that_sets_aside_survives_a_restart) {
     struct world w;
     struct cam_counts counts;

@@ -226,6 +226,38 @@ Test(history, T11_rollback_sets_aside_and_keeps_the_branch) {
     fixture_counts_add_up(&f);
 }
 
+/* Begun before the snapshot and not touched since: it was not trained after the snapshot. */
+Test(history, T11_a_document_in_progress_at_the_snapshot_still_waits) {
+    struct cam_snapshot at;
+    struct cam_history_state state;
+    fixture_documents(&f, "a", 0, 4);
+    fixture_step(&f, 1, 1);
+    struct cam_step_commit half = {
+        .step = 2, .position = 1, .offset = 17, .nll_new = 1, .nll_replay = NAN};
+    OK(cam_history_commit_step(f.database, &half, NULL));
+    save(CAM_SNAPSHOT_KEPT, NULL, &at);
+    OK(cam_history_rollback(f.database, at.id, CAM_ROLLBACK_SET_ASIDE, "", NULL));
+    ROWS(&f, "SELECT document, state FROM v1_documents ORDER BY 1",
+         "1|trained\n2|pending\n3|pending\n4|pending\n");
+    OK(cam_history_state(f.database, &state));
+    cr_assert(state.position == 1 && state.offset == 17, "it goes on where it was");
+    OK(cam_history_discard_after(f.database, at.id, NULL));
+    OK(cam_history_state(f.database, &state));
+    cr_assert(state.position == 1 && state.offset == 17, "also after a crash");
+    /* Once more of it was trained, it is one of those to set aside. */
+    struct cam_step_commit more = {
+        .step = 3, .position = 1, .offset = 20, .nll_new = 1, .nll_replay = NAN};
+    OK(cam_history_commit_step(f.database, &more, NULL));
+    OK(cam_history_rollback(f.database, at.id, CAM_ROLLBACK_SET_ASIDE, "", NULL));
+    ROWS(&f, "SELECT document, lineage, step FROM v1_quarantine", "2|3|2\n");
+    OK(cam_history_state(f.database, &state));
+    cr_assert(state.offset == 0);
+    OK(cam_history_discard_after(f.database, at.id, NULL));
+    OK(cam_history_state(f.database, &state));
+    cr_assert(state.offset == 0, "also after a crash");
+    fixture_counts_add_up(&f);
+}
+
 Test(history, T11_rollback_requeues) {
     struct cam_snapshot at;
     struct cam_items items;
