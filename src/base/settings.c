@@ -60,11 +60,13 @@ enum cam_status cam_setting_find(const char *key, const struct cam_setting **set
     const struct cam_setting *nearest = &settings_table[0];
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < cam_setting_count(); i++) {
-        size_t d = distance(key, settings_table[i].key);
-        if (d == 0 && strcmp(key, settings_table[i].key) == 0) {
+        if (strcmp(key, settings_table[i].key) == 0) {
             *setting = &settings_table[i];
             return CAM_OK;
         }
+    }
+    for (size_t i = 0; i < cam_setting_count(); i++) {
+        size_t d = distance(key, settings_table[i].key);
         if (d < least)
             least = d, nearest = &settings_table[i];
     }

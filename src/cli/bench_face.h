@@ -13,6 +13,7 @@
 enum cam_status cam_bench_peer(struct cam_cli *cli);
 enum cam_status cam_bench_train(struct cam_cli *cli);
 enum cam_status cam_bench_kernels(struct cam_cli *cli);
+enum cam_status cam_bench_ingest(struct cam_cli *cli);
 enum cam_status cam_bench_lifelong(struct cam_cli *cli);
 
 /* "65536" or "64k" or "1M" (k and M: 1024 and its square) -> sub-keys, whose square it must be. */

@@ -9,6 +9,8 @@ static const char help[] =
     "       cambium bench train [--preset P] [--set KEY=VALUE]... [--ff SLOTS]... [--experts N]\n"
     "                          [--vocabulary N] [--vs-plain] [COMMON]\n"
     "       cambium bench kernels [--experts N] [--width 256] [--tokens 2048] [COMMON]\n"
+    "       cambium bench ingest [FILE]... [--documents 4000] [--bytes 4096] [--repeat 3] "
+    "[--json]\n"
     "\n"
     "       cambium bench lifelong STREAM --probe HELDOUT [--arms A,B,C] [--budget BYTES]\n"
     "                          [--seeds N] [--preset P] [--set KEY=VALUE]... [--dir DIR] [--keep]\n"
@@ -19,20 +21,17 @@ static const char help[] =
     "\n"
     "peer     one PEER layer: tokens a second forward and in a training step, where the time "
     "goes,\n"
-    "         operations and bytes a second, their share of what the machine can do (measured in\n"
-    "         turn with the steps), peak memory in a process of its own\n"
+    "         share of what the machine can do (measured in turn with the steps), peak memory\n"
     "train    the training step of a whole model; default: width 256, 4 blocks, 4 heads, 256 "
     "bytes\n"
     "         of vocabulary, 8 sequences of 256 tokens, AdamW\n"
-    "kernels  products, top-k, gathers, row optimiser, softmax, each beside the limit that binds\n"
-    "         it\n"
+    "kernels  products, top-k, gathers, row optimiser, softmax, each beside what binds it\n"
     "\n"
     "  --experts N       experts in the pool, a square; 64k and 1M are 65536 and 1048576.  peer:\n"
     "                    a list (default 64k,1M)\n"
     "  --routing R       uniform: random keys and inputs; trained: inputs in clusters of uneven\n"
-    "                    size, the layer trained on them for some steps (default uniform)\n"
-    "  --growth          peer: time growing the pool by a tenth, with the check that its function\n"
-    "                    is kept\n"
+    "                    size, after some steps on them (default uniform)\n"
+    "  --growth          peer: time growing the pool by a tenth, checked to keep its function\n"
     "  --optimizer O     peer: of query and sub-keys (default adamw); expert rows have their own\n"
     "  --preset P        train: nano, small or base as `cambium init` would make it\n"
     "  --set KEY=VALUE   train: any model.*, peer.* or train.* setting\n"
@@ -43,13 +42,19 @@ static const char help[] =
     "  --threads N       of ours, PyTorch and the plain trainer (default: all cores)\n"
     "  --repeat N        measurements; medians are reported, with the lowest and highest\n"
     "  --vs-torch        also PyTorch's version of the same step, in turn with ours\n"
-    "  --python PATH     the same with this Python (default /usr/bin/python3; Debian's package is\n"
-    "                    python3-torch)\n"
+    "  --python PATH     the same with this Python (default /usr/bin/python3)\n"
     "  --vs-plain        train: also plain C loops with OpenMP\n"
-    "  --json            one object\n"
     "\n"
-    "lifelong  ways to learn (arms) read one stream of domains with the same trunk and schedule;\n"
-    "          after each domain all probes are scored.  NDJSON with a domain in every document\n"
+    "ingest   documents into a journal on one core: MB/s of reading alone and of journalling them\n"
+    "         (workspaces of their own below $TMPDIR, removed again), for each FILE or for "
+    "made-up\n"
+    "         text as NDJSON and as Atom\n"
+    "\n"
+    "  --documents N     of the made-up streams\n"
+    "  --bytes N         of text in each of them\n"
+    "\n"
+    "lifelong ways to learn (arms) read one stream of domains with the same trunk and schedule;\n"
+    "         after each all probes are scored.  NDJSON with a domain in every document\n"
     "\n"
     "  --probe FILE      held-out text, at most 64 KiB a domain is used\n"
     "  --arms A,B,C      joint, naive, dense-naive, dense-replay, fixed, born-large, grow-only,\n"
@@ -57,20 +62,18 @@ static const char help[] =
     "  --budget BYTES    of each domain, by taking every k-th document (default: all)\n"
     "  --seeds N         runs of each arm (default 1)\n"
     "  --preset, --set   the model (default: nano with peer.subkeys=128: 16,384 experts)\n"
-    "  --dir DIR         workspaces and results (default bench-lifelong): finished runs are not\n"
-    "                    run again, killed ones go on\n"
+    "  --dir DIR         workspaces and results (default bench-lifelong); killed runs go on\n"
     "  --keep            keep the workspaces of finished runs\n"
     "  --jobs N          runs at a time, a thread each (default: all cores)\n"
     "  --svg FILE        scores by arm, stage and domain as heat maps\n"
     "\n"
-    "Only lifelong makes workspaces, in DIR.\n"
+    "Only lifelong leaves workspaces, in DIR.\n"
     "\n"
     "Examples:\n"
-    "  cambium bench peer --vs-torch\n"
-    "  cambium bench peer --experts 1M --routing both --growth --json\n"
-    "  cambium bench train --ff dense --ff peer --vs-torch\n"
-    "  cambium bench kernels\n"
-    "  cambium bench lifelong stream.ndjson --probe heldout.ndjson --budget 900000 --svg r.svg\n"
+    "  cambium bench peer --experts 1M --vs-torch\n"
+    "  cambium bench train --ff dense --ff peer\n"
+    "  cambium bench ingest articles.ndjson blog.atom\n"
+    "  cambium bench lifelong stream.ndjson --probe heldout.ndjson\n"
     "\n"
     "See also: cambium help init\n";
 
@@ -78,10 +81,8 @@ static const struct {
     const char *name;
     enum cam_status (*run)(struct cam_cli *cli);
 } parts[] = {
-    {"peer", cam_bench_peer},
-    {"train", cam_bench_train},
-    {"kernels", cam_bench_kernels},
-    {"lifelong", cam_bench_lifelong},
+    {"peer", cam_bench_peer},     {"train", cam_bench_train},       {"kernels", cam_bench_kernels},
+    {"ingest", cam_bench_ingest}, {"lifelong", cam_bench_lifelong},
 };
 
 static enum cam_status run(struct cam_cli *cli) {
@@ -90,10 +91,10 @@ static enum cam_status run(struct cam_cli *cli) {
         if (strcmp(parts[i].name, name) == 0)
             return parts[i].run(cli);
     return cam_fail(CAM_ERR_USAGE,
-                    "bench needs peer, train, kernels or lifelong as its first word; see: cambium "
-                    "help bench");
+                    "bench needs peer, train, kernels, ingest or lifelong as its first word; see: "
+                    "cambium help bench");
 }
 
 const struct cam_command cam_command_bench = {
-    "bench", "Measure how fast this machine trains, and how near that is to its limits.", help,
-    run};
+    "bench", "Measure how fast this machine reads and trains, and how near that is to its limits.",
+    help, run};

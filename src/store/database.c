@@ -215,7 +215,8 @@ static enum cam_status configure_writer(sqlite3 *sqlite) {
 }
 
 static enum cam_status open_writer(struct cam_database *db) {
-    int code = sqlite3_open_v2(db->path, &db->sqlite, SQLITE_OPEN_READWRITE, NULL);
+    int code = sqlite3_open_v2(db->path, &db->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                               NULL); /* one thread at a time has it: no mutex a call */
     if (code != SQLITE_OK)
         return cam_database_fail(db->sqlite, code, "opening");
     sqlite3_busy_timeout(db->sqlite, BUSY_MS);
@@ -280,6 +281,9 @@ static void serve(struct cam_database *db, struct request *r) {
 static void *database_thread(void *context) {
     struct cam_database *db = context;
     unsigned n_calls = 0;
+    if (cam_sql_keep_begin(db->sqlite) != CAM_OK)
+        cam_log(CAM_LOG_WARNING, "%s: %s; every statement is compiled anew", db->path,
+                cam_message());
     for (;;) {
         pthread_mutex_lock(&db->mutex);
         while (!db->first && !db->stop)
@@ -292,11 +296,13 @@ static void *database_thread(void *context) {
         }
         pthread_mutex_unlock(&db->mutex);
         if (!r)
-            return NULL;
+            break;
         serve(db, r);
         if (db->mode != CAM_DATABASE_READ && ++n_calls % CHECKPOINT_EVERY_N == 0)
             sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
+    cam_sql_keep_end();
+    return NULL;
 }
 
 static enum cam_status submit(struct cam_database *db, cam_database_fn *fn, void *context,
@@ -325,9 +331,17 @@ enum cam_status cam_database_write_durable(struct cam_database *db, cam_database
     return submit(db, fn, context, WRAP_DURABLE);
 }
 
+/* Counting its memory costs SQLite a process-wide mutex an allocation, and nobody asks for the sum.
+ * Refused, harmlessly, where another part of the program has used SQLite before. */
+static void configure_library(void) {
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum cam_status cam_database_open(const char *path, enum cam_database_mode mode,
                                   struct cam_database **database) {
     enum cam_status status = CAM_OK;
+    static pthread_once_t configured = PTHREAD_ONCE_INIT;
+    pthread_once(&configured, configure_library);
     struct cam_database *db = calloc(1, sizeof *db);
     if (!db)
         return cam_fail(CAM_ERR_OS, "%s: no memory", path);

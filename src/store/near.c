@@ -26,38 +26,47 @@ static enum cam_status is_earlier_version(sqlite3 *sqlite, const struct cam_near
                        "itti", entry->feed, entry->guid, entry->source, document);
 }
 
+/* Looks through one band; *N_LEFT counts down the candidates that may still be looked at. */
+static enum cam_status find_in_band(sqlite3_stmt *s, uint64_t simhash, int max_bits,
+                                    const struct cam_near_entry *entry, int *n_left,
+                                    struct cam_near_match *found) {
+    int row = 0;
+    CAM_TRY(cam_sql_step(s, &row));
+    for (; row && *n_left > 0; --*n_left) {
+        int64_t document = sqlite3_column_int64(s, 0), version = 0;
+        int distance = cam_simhash_distance(simhash, (uint64_t)sqlite3_column_int64(s, 1));
+        if (distance <= max_bits && (!found->document || document < found->document)) {
+            CAM_TRY(is_earlier_version(sqlite3_db_handle(s), entry, document, &version));
+            if (!version)
+                *found = (struct cam_near_match){document, distance};
+        }
+        CAM_TRY(cam_sql_step(s, &row));
+    }
+    return CAM_OK;
+}
+
 enum cam_status cam_near_find(sqlite3 *sqlite, uint64_t simhash, int max_bits,
                               const struct cam_near_entry *entry, struct cam_near_match *match) {
     struct cam_near_match found = {0};
-    sqlite3_stmt *s = NULL;
-    int row = 0;
-    CAM_TRY(cam_sql_query(sqlite, &s,
-                          "SELECT document, simhash FROM simhash_bands WHERE band IN (?, ?, ?, ?)"
-                          " ORDER BY band, document LIMIT ?",
-                          "iiiin", band_of(simhash, 0), band_of(simhash, 1), band_of(simhash, 2),
-                          band_of(simhash, 3), MAX_CANDIDATES));
-    enum cam_status status = cam_sql_step(s, &row);
-    while (status == CAM_OK && row) {
-        int64_t document = sqlite3_column_int64(s, 0), version = 0;
-        int distance = cam_simhash_distance(simhash, (uint64_t)sqlite3_column_int64(s, 1));
-        if (distance <= max_bits && (!found.document || document < found.document)) {
-            status = is_earlier_version(sqlite, entry, document, &version);
-            if (status == CAM_OK && !version)
-                found = (struct cam_near_match){document, distance};
-        }
-        if (status == CAM_OK)
-            status = cam_sql_step(s, &row);
+    int n_left = MAX_CANDIDATES;
+    for (int i = 0; i < N_BANDS && n_left > 0; i++) {
+        sqlite3_stmt *s = NULL;
+        CAM_TRY(cam_sql_take(sqlite, &s,
+                             "SELECT document, simhash FROM simhash_bands WHERE band = ? ORDER BY"
+                             " document",
+                             "i", band_of(simhash, i)));
+        enum cam_status status = find_in_band(s, simhash, max_bits, entry, &n_left, &found);
+        cam_sql_done(s);
+        CAM_TRY(status);
     }
-    sqlite3_finalize(s);
-    if (status == CAM_OK)
-        *match = found;
-    return status;
+    *match = found;
+    return CAM_OK;
 }
 
 enum cam_status cam_near_add(sqlite3 *sqlite, int64_t document, uint64_t simhash) {
-    return cam_sql_run(sqlite,
-                       "INSERT INTO simhash_bands (band, document, simhash) VALUES (?3, ?1, ?2),"
-                       " (?4, ?1, ?2), (?5, ?1, ?2), (?6, ?1, ?2)",
-                       "iiiiii", document, (int64_t)simhash, band_of(simhash, 0),
-                       band_of(simhash, 1), band_of(simhash, 2), band_of(simhash, 3));
+    for (int i = 0; i < N_BANDS; i++)
+        CAM_TRY(cam_sql_run(sqlite,
+                            "INSERT INTO simhash_bands (band, document, simhash) VALUES (?, ?, ?)",
+                            "iii", band_of(simhash, i), document, (int64_t)simhash));
+    return CAM_OK;
 }

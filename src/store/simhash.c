@@ -10,10 +10,15 @@
 #define FNV_PRIME       UINT64_C(0x100000001b3)
 #define FIRST_IDEOGRAPH 0x2E80
 
-static uint64_t spread[256]; /* byte i of spread[b] is bit i of b */
+static uint64_t spread[256];     /* byte i of spread[b] is bit i of b */
+static unsigned char ascii[128]; /* lower case of letters and digits; 0: breaks a word */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void fill_spread(void) {
+static void fill_tables(void) {
+    for (unsigned c = 'a'; c <= 'z'; c++)
+        ascii[c] = ascii[c - 'a' + 'A'] = (unsigned char)c;
+    for (unsigned c = '0'; c <= '9'; c++)
+        ascii[c] = (unsigned char)c;
     for (unsigned b = 0; b < 256; b++)
         for (unsigned i = 0; i < LANES; i++)
             spread[b] |= (uint64_t)(b >> i & 1) << (8 * i);
@@ -70,8 +75,9 @@ static void end_word(struct votes *v) {
 
 enum kind { KIND_BREAK, KIND_LETTER, KIND_IDEOGRAPH };
 
-/* Bytes of the character at S, at most N (N >= 1), and what it is to a word.  Latin-1 punctuation
- * (lead byte C2), general punctuation (quotes, dashes) and CJK punctuation break words. */
+/* Bytes of the character beyond ASCII at S, at most N (N >= 1), and what it is to a word.  Latin-1
+ * punctuation (lead byte C2), general punctuation (quotes, dashes) and CJK punctuation break words.
+ */
 static size_t character(const unsigned char *s, size_t n, enum kind *kind) {
     size_t length = s[0] < 0xC0 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
     if (length > n)
@@ -80,10 +86,7 @@ static size_t character(const unsigned char *s, size_t n, enum kind *kind) {
                     : length == 4 ? 0x10000u
                                   : s[0];
     if (length < 3)
-        *kind = (s[0] >= '0' && s[0] <= '9') || ((s[0] | 0x20) >= 'a' && (s[0] | 0x20) <= 'z') ||
-                        (s[0] >= 0x80 && s[0] != 0xC2)
-                    ? KIND_LETTER
-                    : KIND_BREAK;
+        *kind = s[0] == 0xC2 ? KIND_BREAK : KIND_LETTER;
     else if ((code >= 0x2000 && code < 0x2070) || (code >= 0x3000 && code < 0x3040))
         *kind = KIND_BREAK;
     else
@@ -94,17 +97,25 @@ static size_t character(const unsigned char *s, size_t n, enum kind *kind) {
 uint64_t cam_simhash(const char *text, size_t n_bytes, size_t *n_features) {
     const unsigned char *s = (const unsigned char *)text;
     struct votes v = {.word = FNV_OFFSET};
-    pthread_once(&once, fill_spread);
+    pthread_once(&once, fill_tables);
     for (size_t at = 0, length; at < n_bytes; at += length) {
         enum kind kind;
+        length = 1;
+        if (s[at] < sizeof ascii) { /* nearly all there is */
+            if (!ascii[s[at]]) {
+                end_word(&v);
+                continue;
+            }
+            v.word = (v.word ^ ascii[s[at]]) * FNV_PRIME;
+            v.is_open = 1;
+            continue;
+        }
         length = character(s + at, n_bytes - at, &kind);
         if (kind != KIND_LETTER)
             end_word(&v);
         if (kind == KIND_BREAK)
             continue;
-        unsigned char first = s[at] >= 'A' && s[at] <= 'Z' ? s[at] | 0x20 : s[at];
-        v.word = (v.word ^ first) * FNV_PRIME;
-        for (size_t i = 1; i < length; i++)
+        for (size_t i = 0; i < length; i++)
             v.word = (v.word ^ s[at + i]) * FNV_PRIME;
         v.is_open = 1;
         if (kind == KIND_IDEOGRAPH)

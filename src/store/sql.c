@@ -1,5 +1,6 @@
 #include "store/sql.h"
 
+#include "base/hash.h"
 #include "store/database.h"
 
 #include <math.h>
@@ -68,6 +69,109 @@ enum cam_status cam_sql_query(sqlite3 *sqlite, sqlite3_stmt **statement, const c
     return status;
 }
 
+/* ---- kept statements ---- */
+
+struct kept {
+    sqlite3_stmt *statement; /* NULL: the slot is free */
+    uint64_t hash;           /* of its text */
+    uint64_t used;           /* when, in uses of the table: the least goes first */
+    int is_out;
+};
+struct keep {
+    sqlite3 *sqlite;
+    uint64_t n_uses;
+    struct kept kept[CAM_SQL_KEPT];
+};
+static _Thread_local struct keep *keep; /* of this thread; NULL: it keeps none */
+
+enum cam_status cam_sql_keep_begin(sqlite3 *sqlite) {
+    keep = calloc(1, sizeof *keep);
+    if (!keep)
+        return cam_fail(CAM_ERR_OS, "no memory for compiled statements");
+    keep->sqlite = sqlite;
+    return CAM_OK;
+}
+
+void cam_sql_keep_end(void) {
+    for (size_t i = 0; keep && i < CAM_SQL_KEPT; i++)
+        sqlite3_finalize(keep->kept[i].statement);
+    free(keep);
+    keep = NULL;
+}
+
+/* The kept statement of SQL that is not out, or NULL; *SPARE is where a new one may go (the slot
+ * that was used longest ago), NULL if all are out. */
+static struct kept *find_kept(const char *sql, uint64_t hash, struct kept **spare) {
+    *spare = NULL;
+    for (size_t i = 0; i < CAM_SQL_KEPT; i++) {
+        struct kept *k = &keep->kept[i];
+        if (k->is_out)
+            continue;
+        if (k->statement && k->hash == hash && strcmp(sqlite3_sql(k->statement), sql) == 0)
+            return k;
+        if (!*spare || k->used < (*spare)->used)
+            *spare = k;
+    }
+    return NULL;
+}
+
+static enum cam_status take(sqlite3 *sqlite, sqlite3_stmt **statement, const char *sql) {
+    struct kept *spare = NULL;
+    if (!keep || keep->sqlite != sqlite)
+        return cam_sql_prepare(sqlite, sql, statement);
+    uint64_t hash = cam_hash_bytes(sql, strlen(sql)).low;
+    struct kept *k = find_kept(sql, hash, &spare);
+    if (!k) {
+        sqlite3_stmt *made = NULL;
+        CAM_TRY(cam_sql_prepare(sqlite, sql, &made));
+        *statement = made;
+        if (!spare)
+            return CAM_OK;
+        sqlite3_finalize(spare->statement);
+        k = spare;
+        *k = (struct kept){.statement = made, .hash = hash};
+    }
+    k->is_out = 1;
+    k->used = ++keep->n_uses;
+    *statement = k->statement;
+    return CAM_OK;
+}
+
+void cam_sql_done(sqlite3_stmt *statement) {
+    for (size_t i = 0; statement && keep && i < CAM_SQL_KEPT; i++) {
+        if (keep->kept[i].statement != statement)
+            continue;
+        sqlite3_reset(statement);
+        sqlite3_clear_bindings(statement);
+        keep->kept[i].is_out = 0;
+        return;
+    }
+    sqlite3_finalize(statement);
+}
+
+static enum cam_status take_bound(sqlite3 *sqlite, sqlite3_stmt **statement, const char *sql,
+                                  const char *format, va_list args) {
+    sqlite3_stmt *taken = NULL;
+    CAM_TRY(take(sqlite, &taken, sql));
+    enum cam_status status = bind(taken, format, args);
+    if (status != CAM_OK)
+        cam_sql_done(taken);
+    else
+        *statement = taken;
+    return status;
+}
+
+enum cam_status cam_sql_take(sqlite3 *sqlite, sqlite3_stmt **statement, const char *sql,
+                             const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    enum cam_status status = take_bound(sqlite, statement, sql, format, args);
+    va_end(args);
+    return status;
+}
+
+/* ---- running ---- */
+
 enum cam_status cam_sql_step(sqlite3_stmt *statement, int *row) {
     int code = sqlite3_step(statement);
     if (code != SQLITE_ROW && code != SQLITE_DONE)
@@ -92,12 +196,12 @@ enum cam_status cam_sql_run(sqlite3 *sqlite, const char *sql, const char *format
     sqlite3_stmt *statement = NULL;
     va_list args;
     va_start(args, format);
-    enum cam_status status = query(sqlite, &statement, sql, format, args);
+    enum cam_status status = take_bound(sqlite, &statement, sql, format, args);
     va_end(args);
     int row = 1;
     while (status == CAM_OK && row)
         status = cam_sql_step(statement, &row);
-    sqlite3_finalize(statement);
+    cam_sql_done(statement);
     return status;
 }
 
@@ -106,7 +210,7 @@ enum cam_status cam_sql_int(sqlite3 *sqlite, int64_t fallback, int64_t *value, c
     sqlite3_stmt *statement = NULL;
     va_list args;
     va_start(args, format);
-    enum cam_status status = query(sqlite, &statement, sql, format, args);
+    enum cam_status status = take_bound(sqlite, &statement, sql, format, args);
     va_end(args);
     int row = 0;
     if (status == CAM_OK)
@@ -115,7 +219,7 @@ enum cam_status cam_sql_int(sqlite3 *sqlite, int64_t fallback, int64_t *value, c
         *value = row && sqlite3_column_type(statement, 0) != SQLITE_NULL
                      ? sqlite3_column_int64(statement, 0)
                      : fallback;
-    sqlite3_finalize(statement);
+    cam_sql_done(statement);
     return status;
 }
 

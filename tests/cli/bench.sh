@@ -44,6 +44,25 @@ expect 0 cambium bench kernels --experts 256 --width 32 --tokens 16 --repeat 1 -
 [ "$(field .config.benchmark)" = kernels ] || fail "kernels"
 [ "$(field '.rows[0].unit')" = GFLOP/s ] || fail "unit"
 
+expect 0 cambium bench ingest --documents 40 --bytes 300 --repeat 2 --json
+[ "$(field .config.benchmark)" = ingest ] || fail "ingest"
+[ "$(field .rows[0].format),$(field .rows[1].format)" = ndjson,atom ] || fail "two formats"
+for i in 0 1; do
+    [ "$(field .rows[$i].documents),$(field .rows[$i].journalled)" = 40,40 ] || fail "documents"
+    for key in read_mb_per_s.median journal_mb_per_s.low journal_cpu_mb_per_s.high; do
+        sqlite3 :memory: "SELECT 1 / (json_extract(CAST(readfile('out') AS TEXT),
+            '\$.rows[$i].$key') > 0)" | grep -qx 1 || fail "rows[$i].$key is not a positive number"
+    done
+done
+printf '{"text":"a document of some words"}\n{"text":"a document of some words"}\n' > two.ndjson
+mkdir tmp
+TMPDIR=$PWD/tmp expect 0 cambium bench ingest two.ndjson --repeat 1
+has "ndjson, two.ndjson: "
+has "2 documents, 1 journalled"
+[ -z "$(ls tmp)" ] || fail "a workspace was left"
+expect 66 cambium bench ingest none.ndjson
+expect 64 cambium bench ingest --bytes 1
+
 # What cannot be measured is refused, by name.
 expect 64 cambium bench
 says "bench needs peer, train, kernels"

@@ -1,3 +1,4 @@
+cam_test(store sql)
 cam_test(store database)
 cam_test(store journal)
 cam_test(store admission)
