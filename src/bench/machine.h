@@ -8,7 +8,7 @@
 
 struct cam_machine {
     char cpu[128];       /* as the processor names itself; "unknown" elsewhere than Linux */
-    char blas_core[64];  /* kernel set of OpenBLAS in use */
+    char blas_core[64];  /* matrix kernels in use */
     char features[128];  /* of those our kernels look for, separated by blanks */
     char huge_pages[16]; /* "always", "madvise", "never" or "unknown" */
     int n_cores;         /* online */

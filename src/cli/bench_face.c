@@ -58,6 +58,6 @@ json_t *cam_bench_json_timing(struct cam_timing t, double unit) {
 void cam_bench_print_machine(const struct cam_machine *m, int64_t n_threads) {
     printf("machine    %s, %lld of %d cores, %sB of memory, load %.2f\n", m->cpu,
            (long long)n_threads, m->n_cores, cam_cli_short(m->memory_bytes), m->load);
-    printf("kernels    OpenBLAS %s; %s; huge pages: %s\n", m->blas_core, m->features,
+    printf("kernels    %s; %s; huge pages: %s\n", m->blas_core, m->features,
            m->huge_pages);
 }

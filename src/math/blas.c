@@ -1,7 +1,10 @@
 #include "math/blas.h"
 
+#include "math/gemm.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +20,7 @@ typedef void syrk_fn(int order, int part, int trans, int n, int k, cam_real alph
 
 static gemm_fn *gemm;
 static syrk_fn *syrk;
+static int own; /* 1: products by math/gemm.h */
 static char core_name[64] = "none";
 static char open_error[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -74,7 +78,8 @@ static void open_once(void) {
         return;
     }
     set_threads(1);
-    strncpy(core_name, core_of(), sizeof core_name - 1);
+    own = cam_gemm_own();
+    snprintf(core_name, sizeof core_name, "%sOpenBLAS %s", own ? "own AVX-512, " : "", core_of());
 }
 
 enum cam_status cam_blas_open(void) {
@@ -86,20 +91,32 @@ const char *cam_blas_core(void) {
     return core_name;
 }
 
-void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
-              cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
-              cam_real beta, cam_real *c, size_t ldc) {
+void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
+                   cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
+                   cam_real beta, cam_real *c, size_t ldc) {
     gemm(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)m, (int)n, (int)k, alpha, a,
          (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
+void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
+              cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
+              cam_real beta, cam_real *c, size_t ldc) {
+    (own ? cam_gemm_block : cam_gemm_blas)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
 void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
               size_t ldc) {
+    if (own) {
+        cam_gemm_gram(n, k, alpha, a, lda, c, ldc);
+        return;
+    }
     syrk(ROW_MAJOR, UPPER, NO_TRANS, (int)n, (int)k, alpha, a, (int)lda, 0, c, (int)ldc);
     for (size_t i = 1; i < n; i++)
         for (size_t j = 0; j < i; j++)
             c[i * ldc + j] = c[j * ldc + i];
 }
+
+#define MIN_BLOCKS 4
 
 struct product {
     enum cam_transpose ta, tb;
@@ -125,15 +142,29 @@ static void product_block(void *context, size_t i_block, size_t i_worker) {
 void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum cam_transpose tb,
                       size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
-    /* Enough rows to amortise packing B; a short C is cut by columns too, so that two cores have
-     * something to do.  Only m and n enter: same blocks for any thread count. */
-    size_t rows = 512, cols = n;
-    while (rows > 64 && (m + rows - 1) / rows < 2)
-        rows /= 2;
-    if ((m + rows - 1) / rows < 2 && n >= 512)
-        cols = (n / 2 + 63) / 64 * 64;
-    struct product p = {.ta = ta, .tb = tb, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb,
-                        .ldc = ldc, .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c,
-                        .rows = rows, .cols = cols, .n_col_blocks = (n + cols - 1) / cols};
+    /* Enough rows to amortise packing B, enough blocks to share.  Only m and n enter: same blocks
+     * for any thread count. */
+    size_t rows = CAM_GEMM_BLOCK, cols = CAM_GEMM_BLOCK;
+    while ((m + rows - 1) / rows * ((n + cols - 1) / cols) < MIN_BLOCKS && (rows > 64 || cols > 64))
+        if (rows < cols || (rows == cols && m < n))
+            cols /= 2;
+        else
+            rows /= 2;
+    struct product p = {.ta = ta,
+                        .tb = tb,
+                        .m = m,
+                        .n = n,
+                        .k = k,
+                        .lda = lda,
+                        .ldb = ldb,
+                        .ldc = ldc,
+                        .alpha = alpha,
+                        .beta = beta,
+                        .a = a,
+                        .b = b,
+                        .c = c,
+                        .rows = rows,
+                        .cols = cols,
+                        .n_col_blocks = (n + cols - 1) / cols};
     cam_threads_run(threads, (m + rows - 1) / rows * p.n_col_blocks, product_block, &p);
 }

@@ -1,4 +1,5 @@
-/* blas.h - dense matrix products; the only user of cblas.
+/* blas.h - dense matrix products: our own kernels (math/gemm.h) where the processor has AVX-512,
+ * OpenBLAS elsewhere and as their reference; the only user of cblas.
  *
  * OpenBLAS is loaded at run time, after OPENBLAS_CORETYPE was set from CPUID: Debian's build does
  * not know recent processors and would silently take its SSE3 kernels, 3-5 times slower.  It is
@@ -6,7 +7,7 @@
  * shape, so thread count cannot change a bit.
  *
  * All matrices are row-major.  op(A) is m x k, op(B) is k x n, C is m x n; ld* are row strides in
- * elements.  C = alpha op(A) op(B) + beta C. */
+ * elements.  C = alpha op(A) op(B) + beta C; with beta = 0 what C held does not matter. */
 #ifndef CAM_MATH_BLAS_H
 #define CAM_MATH_BLAS_H
 
@@ -19,13 +20,18 @@ enum cam_transpose { CAM_PLAIN = 0, CAM_TRANSPOSED = 1 };
 /* Loads the library; idempotent.  CAM_ERR_OS names the package to install when it is missing. */
 CAM_MUST_USE enum cam_status cam_blas_open(void);
 
-/* The kernel set in use, e.g. "SkylakeX"; recorded with every run. */
+/* The kernel set in use, e.g. "own AVX-512, OpenBLAS SkylakeX"; recorded with every run. */
 const char *cam_blas_core(void);
 
-/* One product on the calling thread. */
+/* One product on the calling thread; takes up to 1 MB of stack. */
 void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
               cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
               cam_real beta, cam_real *c, size_t ldc);
+
+/* The same by OpenBLAS on any processor: the reference. */
+void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
+                   cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
+                   cam_real beta, cam_real *c, size_t ldc);
 
 /* The same, C split in fixed blocks over THREADS. */
 void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum cam_transpose tb,

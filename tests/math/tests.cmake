@@ -1,3 +1,5 @@
 cam_test(math topk)
 cam_test(math vector_rows)
 cam_test(math panel)
+cam_test(math gemm)
+cam_test(math gemm_double DOUBLE FILE math/test_gemm.c)

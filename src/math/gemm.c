@@ -1,0 +1,291 @@
+/* gemm.c - the scheme of Goto and van de Geijn (2008, "Anatomy of high-performance matrix
+ * multiplication") for 32 vector registers, as BLIS has it (Van Zee and van de Geijn 2015).  C is
+ * computed in tiles of up to 14 rows by two vectors, which stay in registers over a step of k.  The
+ * rows of A that a tile needs lie in the first cache while all panels of B (32 columns) go past
+ * them from the second, fetched ahead.  Compiled with contraction allowed (src/CMakeLists.txt):
+ * multiplication and addition fuse here as they do in a BLAS, unlike in the row kernels. */
+#include "math/gemm.h"
+
+#include <string.h>
+
+int cam_gemm_own(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") != 0;
+#else
+    return 0;
+#endif
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define WIDE __attribute__((target("avx512f,fma,prefer-vector-width=512")))
+#else
+#define WIDE
+#endif
+/* The sanitizers check what copies operands; the kernels read the copies and write one tile of C.
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNCHECKED __attribute__((no_sanitize("address", "undefined")))
+#else
+#define UNCHECKED
+#endif
+#define INLINE __attribute__((always_inline)) UNCHECKED WIDE static inline
+
+#define TILE_ROWS 14              /* 28 sums, 2 vectors of B and a number of A: 31 registers */
+#define SLAB      16              /* rows of A copied for a tile: whole squares */
+#define PANEL     (2 * CAM_LANES) /* columns of a tile */
+#define STEP      CAM_GEMM_STEP
+#define BLOCK     CAM_GEMM_BLOCK
+#define A_STRIDE  (STEP + CAM_LANES) /* not a power of two: rows fall into different cache sets */
+#define AHEAD     8                  /* rows of a panel between prefetch and use */
+
+/* ---- copying operands ---- */
+
+/* Of two rows, each pair of groups of H lanes: LOW has the first of each, HIGH the second. */
+#define LOW(i, h)  ((i) & (h) ? CAM_LANES + (i) - (h) : (i))
+#define HIGH(i, h) ((i) & (h) ? CAM_LANES + (i) : (i) + (h))
+#define EIGHT(f, i, h)                                                                             \
+    f(i, h), f(i + 1, h), f(i + 2, h), f(i + 3, h), f(i + 4, h), f(i + 5, h), f(i + 6, h),         \
+        f(i + 7, h)
+#ifdef CAM_DOUBLE
+#define ALL(f, h) EIGHT(f, 0, h)
+#else
+#define ALL(f, h) EIGHT(f, 0, h), EIGHT(f, 8, h)
+#endif
+#define EXCHANGE(row, h)                                                                           \
+    _Pragma("GCC unroll 8") for (int base = 0; base < CAM_LANES; base += 2 * (h))                  \
+        _Pragma("GCC unroll 8") for (int i = base; i < base + (h); i++) {                          \
+        cam_vec x = row[i], y = row[i + (h)];                                                      \
+        row[i] = __builtin_shufflevector(x, y, ALL(LOW, h));                                       \
+        row[i + (h)] = __builtin_shufflevector(x, y, ALL(HIGH, h));                                \
+    }
+
+/* A square of CAM_LANES rows, turned: halves, quarters, ... change places between rows. */
+__attribute__((always_inline)) WIDE static inline void
+turn_square(cam_real *to, size_t to_stride, const cam_real *from, size_t from_stride) {
+    cam_vec row[CAM_LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < CAM_LANES; i++)
+        row[i] = *(const cam_vec *)(from + (size_t)i * from_stride);
+#ifndef CAM_DOUBLE
+    EXCHANGE(row, 8)
+#endif
+    EXCHANGE(row, 4)
+    EXCHANGE(row, 2)
+    EXCHANGE(row, 1)
+#pragma GCC unroll 16
+    for (int i = 0; i < CAM_LANES; i++)
+        *(cam_vec *)(to + (size_t)i * to_stride) = row[i];
+}
+
+/* to[r * to_stride + c] = from[c * from_stride + r] */
+WIDE static void turn(cam_real *to, size_t to_stride, const cam_real *from, size_t from_stride,
+                      size_t rows, size_t cols) {
+    size_t whole_rows = rows / CAM_LANES * CAM_LANES, whole_cols = cols / CAM_LANES * CAM_LANES;
+    for (size_t r = 0; r < whole_rows; r += CAM_LANES)
+        for (size_t c = 0; c < whole_cols; c += CAM_LANES)
+            turn_square(to + r * to_stride + c, to_stride, from + c * from_stride + r, from_stride);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < whole_rows ? whole_cols : 0; c < cols; c++)
+            to[r * to_stride + c] = from[c * from_stride + r];
+}
+
+/* to[r * to_stride + c] = from[r * from_stride + c] */
+WIDE static void copy(cam_real *to, size_t to_stride, const cam_real *from, size_t from_stride,
+                      size_t rows, size_t cols) {
+    for (size_t r = 0; r < rows; r++, to += to_stride, from += from_stride) {
+        size_t c = 0;
+        for (; c + CAM_LANES <= cols; c += CAM_LANES)
+            *(cam_vec *)(to + c) = *(const cam_vec *)(from + c);
+        for (; c < cols; c++)
+            to[c] = from[c];
+    }
+}
+
+/* ---- tiles ---- */
+
+/* What a tile does with its sums. */
+struct target {
+    cam_real *c;
+    size_t ldc;
+    cam_real alpha, beta;
+};
+
+/* N_ROWS is a constant after inlining.  COLS < PANEL: the last columns of C. */
+INLINE void tile(const cam_real *a, const cam_real *panel, size_t k, const struct target *target,
+                 size_t cols, const int n_rows) {
+    cam_vec sum[TILE_ROWS][2];
+    cam_real *c = target->c;
+    size_t ldc = target->ldc;
+#pragma GCC unroll 14
+    for (int i = 0; i < n_rows; i++) {
+        __builtin_prefetch(c + (size_t)i * ldc, 1);
+        __builtin_prefetch(c + (size_t)i * ldc + CAM_LANES, 1);
+        sum[i][0] = sum[i][1] = (cam_vec){0};
+    }
+    for (size_t l = 0; l < k; l++) {
+        cam_vec p0 = *(const cam_vec *)(panel + l * PANEL);
+        cam_vec p1 = *(const cam_vec *)(panel + l * PANEL + CAM_LANES);
+        __builtin_prefetch(panel + (l + AHEAD) * PANEL);
+        __builtin_prefetch(panel + (l + AHEAD) * PANEL + CAM_LANES);
+#pragma GCC unroll 14
+        for (int i = 0; i < n_rows; i++) {
+            cam_real x = a[(size_t)i * A_STRIDE + l];
+            sum[i][0] += x * p0;
+            sum[i][1] += x * p1;
+        }
+    }
+    cam_real alpha = target->alpha, beta = target->beta;
+#pragma GCC unroll 14
+    for (int i = 0; i < n_rows; i++, c += ldc) {
+        cam_vec low = alpha * sum[i][0], high = alpha * sum[i][1];
+        if (cols == PANEL) {
+            if (beta != 0) {
+                low += beta * *(cam_vec *)c;
+                high += beta * *(cam_vec *)(c + CAM_LANES);
+            }
+            *(cam_vec *)c = low;
+            *(cam_vec *)(c + CAM_LANES) = high;
+        } else {
+            cam_real out[PANEL];
+            *(cam_vec *)out = low;
+            *(cam_vec *)(out + CAM_LANES) = high;
+            for (size_t j = 0; j < cols; j++)
+                c[j] = out[j] + (beta != 0 ? beta * c[j] : 0);
+        }
+    }
+}
+
+#define TILE(n)                                                                                    \
+    UNCHECKED WIDE static void tile_##n(const cam_real *a, const cam_real *panel, size_t k,        \
+                                        const struct target *target, size_t cols) {                \
+        tile(a, panel, k, target, cols, n);                                                        \
+    }
+TILE(1)
+TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13)
+    TILE(14)
+
+        static void (*const tiles[])(const cam_real *, const cam_real *, size_t,
+                                     const struct target *, size_t) = {
+            NULL,   tile_1, tile_2,  tile_3,  tile_4,  tile_5,  tile_6, tile_7,
+            tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
+
+/* ---- blocks ---- */
+
+struct product {
+    enum cam_transpose ta, tb;
+    size_t m, n, k, lda, ldb;
+    const cam_real *a, *b;
+    struct target target;
+    int gram; /* 1: leave out what lies below the diagonal */
+};
+
+struct scratch {
+    cam_real a[SLAB * A_STRIDE] __attribute__((aligned(64)));
+    cam_real b[(STEP + AHEAD) * BLOCK] __attribute__((aligned(64)));
+};
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Columns [col, col + n) of op(B), steps [l, l + k): panels of PANEL columns, k by k; columns past
+ * n are zero. */
+static void pack_b(const struct product *p, size_t col, size_t n, size_t l, size_t k,
+                   cam_real *to) {
+    for (size_t j = 0; j < n; j += PANEL, to += k * PANEL) {
+        size_t cols = least(PANEL, n - j);
+        if (cols < PANEL)
+            memset(to, 0, k * PANEL * sizeof *to);
+        if (p->tb)
+            turn(to, PANEL, p->b + (col + j) * p->ldb + l, p->ldb, k, cols);
+        else
+            copy(to, PANEL, p->b + l * p->ldb + col + j, p->ldb, k, cols);
+    }
+}
+
+/* Rows [row, row + m) of op(A), steps [l, l + k); returns where the first of them is. */
+static const cam_real *pack_a(const struct product *p, size_t row, size_t m, size_t l, size_t k,
+                              cam_real *to) {
+    if (!p->ta) {
+        copy(to, A_STRIDE, p->a + row * p->lda + l, p->lda, m, k);
+        return to;
+    }
+    /* Turning goes by squares: take whole ones, beginning with an earlier row at the end. */
+    size_t first = row + SLAB <= p->m ? row : p->m > SLAB ? p->m - SLAB : 0;
+    turn(to, A_STRIDE, p->a + l * p->lda + first, p->lda, least(SLAB, p->m), k);
+    return to + (row - first) * A_STRIDE;
+}
+
+/* One step of k into a block of C; tiles are as even as can be. */
+static void multiply(const struct product *p, size_t from, size_t m, size_t col, size_t n, size_t l,
+                     size_t k, struct scratch *s) {
+    struct target target = p->target;
+    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    if (l > 0)
+        target.beta = 1;
+    for (size_t t = 0, row = from, rows; t < n_tiles; t++, row += rows) {
+        rows = (from + m - row) / (n_tiles - t);
+        const cam_real *a = pack_a(p, row, rows, l, k, s->a);
+        for (size_t j = 0; j < n; j += PANEL) {
+            if (p->gram && col + j + PANEL <= row)
+                continue;
+            target.c = p->target.c + row * target.ldc + col + j;
+            tiles[rows](a, s->b + j * k, k, &target, least(PANEL, n - j));
+        }
+    }
+}
+
+/* Steps are even, too: the last should not be much shorter. */
+UNCHECKED static void run(const struct product *p) {
+    struct scratch s;
+    size_t n_steps = (p->k + STEP - 1) / STEP;
+    size_t step = n_steps ? (p->k / n_steps + CAM_LANES) / CAM_LANES * CAM_LANES : 0;
+    step = least(step, STEP);
+    size_t rows = n_steps > 1 ? BLOCK : p->m;
+    for (size_t col = 0; col < p->n; col += BLOCK) {
+        size_t n = least(BLOCK, p->n - col);
+        for (size_t row = 0; row < p->m; row += rows)
+            for (size_t l = 0; l < p->k; l += step) {
+                size_t k = least(step, p->k - l);
+                pack_b(p, col, n, l, k, s.b);
+                multiply(p, row, least(rows, p->m - row), col, n, l, k, &s);
+            }
+    }
+}
+
+void cam_gemm_block(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
+                    cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
+                    cam_real beta, cam_real *c, size_t ldc) {
+    struct product p = {.ta = ta,
+                        .tb = tb,
+                        .m = m,
+                        .n = n,
+                        .k = k,
+                        .lda = lda,
+                        .ldb = ldb,
+                        .a = a,
+                        .b = b,
+                        .target = {.c = c, .ldc = ldc, .alpha = alpha, .beta = beta}};
+    run(&p);
+}
+
+void cam_gemm_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
+                   size_t ldc) {
+    struct product p = {.tb = CAM_TRANSPOSED,
+                        .m = n,
+                        .n = n,
+                        .k = k,
+                        .lda = lda,
+                        .ldb = lda,
+                        .a = a,
+                        .b = a,
+                        .gram = 1,
+                        .target = {.c = c, .ldc = ldc, .alpha = alpha}};
+    run(&p);
+    for (size_t row = CAM_LANES; row < n; row += CAM_LANES)
+        turn(c + row * ldc, ldc, c + row, ldc, least(CAM_LANES, n - row), row);
+    for (size_t row = 0; row < n; row++)
+        for (size_t col = row / CAM_LANES * CAM_LANES; col < row; col++)
+            c[row * ldc + col] = c[col * ldc + row];
+}
