@@ -3,9 +3,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define ALIGN       64
 #define CHUNK_BYTES ((size_t)64 << 20)
+#define HUGE_BYTES  ((size_t)2 << 20)
 
 struct cam_arena_chunk {
     struct cam_arena_chunk *next;
@@ -35,14 +37,15 @@ void cam_arena_reset(struct cam_arena *arena) {
 
 static struct cam_arena_chunk *chunk_add(struct cam_arena *arena, size_t n_bytes) {
     size_t capacity = n_bytes > CHUNK_BYTES ? n_bytes : CHUNK_BYTES;
-    capacity = (capacity + ALIGN - 1) / ALIGN * ALIGN;
+    capacity = (capacity + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
     struct cam_arena_chunk *c = calloc(1, sizeof *c);
-    char *data = aligned_alloc(ALIGN, capacity);
+    char *data = aligned_alloc(HUGE_BYTES, capacity);
     if (!c || !data) {
         free(c);
         free(data);
         return NULL;
     }
+    (void)madvise(data, capacity, MADV_HUGEPAGE); /* a wish: it works without */
     *c = (struct cam_arena_chunk){.capacity = capacity, .data = data};
     struct cam_arena_chunk **end = &arena->first;
     while (*end)
@@ -62,6 +65,22 @@ enum cam_status cam_arena_reserve(struct cam_arena *arena, size_t n_bytes) {
     if (!arena->current)
         arena->current = arena->first;
     return CAM_OK;
+}
+
+struct cam_arena_mark cam_arena_mark(const struct cam_arena *arena) {
+    return (struct cam_arena_mark){.chunk = arena->current,
+                                   .chunk_used = arena->current ? arena->current->used : 0,
+                                   .used = arena->used};
+}
+
+/* Chunks after the current one were empty at the mark. */
+void cam_arena_rewind(struct cam_arena *arena, struct cam_arena_mark mark) {
+    for (struct cam_arena_chunk *c = mark.chunk ? mark.chunk->next : arena->first; c; c = c->next)
+        c->used = 0;
+    if (mark.chunk)
+        mark.chunk->used = mark.chunk_used;
+    arena->current = mark.chunk ? mark.chunk : arena->first;
+    arena->used = mark.used;
 }
 
 void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes) {

@@ -85,8 +85,8 @@ static size_t picks(const struct bench *b) {
 /* ---- products ---- */
 
 static void run_product(struct bench *b, const struct kernel *k) {
-    cam_gemm_threads(b->threads, k->ta, k->tb, k->m, k->n, k->k, 1, b->a, k->ta ? k->m : k->k, b->b,
-                     k->tb ? k->k : k->n, 0, b->c, k->n);
+    cam_gemm_threads(b->threads, &b->arena, k->ta, k->tb, k->m, k->n, k->k, 1, b->a,
+                     k->ta ? k->m : k->k, b->b, k->tb ? k->k : k->n, 0, b->c, k->n);
 }
 
 static void small_block(void *context, size_t i_block, size_t i_worker) {

@@ -116,8 +116,6 @@ void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
             c[i * ldc + j] = c[j * ldc + i];
 }
 
-#define MIN_BLOCKS 4
-
 struct product {
     enum cam_transpose ta, tb;
     size_t m, n, k, lda, ldb, ldc;
@@ -139,17 +137,20 @@ static void product_block(void *context, size_t i_block, size_t i_worker) {
              p->c + row * p->ldc + col, p->ldc);
 }
 
-void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum cam_transpose tb,
+void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta, enum cam_transpose tb,
                       size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
-    /* Enough rows to amortise packing B, enough blocks to share.  Only m and n enter: same blocks
-     * for any thread count. */
-    size_t rows = CAM_GEMM_BLOCK, cols = CAM_GEMM_BLOCK;
-    while ((m + rows - 1) / rows * ((n + cols - 1) / cols) < MIN_BLOCKS && (rows > 64 || cols > 64))
-        if (rows < cols || (rows == cols && m < n))
-            cols /= 2;
-        else
-            rows /= 2;
+    if (own) {
+        cam_gemm_shared(threads, arena, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    /* Enough rows to amortise packing B; a short C is cut by columns too, so that two cores have
+     * something to do.  Only m and n enter: same blocks for any thread count. */
+    size_t rows = 512, cols = n;
+    while (rows > 64 && (m + rows - 1) / rows < 2)
+        rows /= 2;
+    if ((m + rows - 1) / rows < 2 && n >= 512)
+        cols = (n / 2 + 63) / 64 * 64;
     struct product p = {.ta = ta,
                         .tb = tb,
                         .m = m,

@@ -11,6 +11,7 @@
 #ifndef CAM_MATH_BLAS_H
 #define CAM_MATH_BLAS_H
 
+#include "base/arena.h"
 #include "base/status.h"
 #include "base/threads.h"
 #include "math/real.h"
@@ -33,8 +34,8 @@ void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_
                    cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
                    cam_real beta, cam_real *c, size_t ldc);
 
-/* The same, C split in fixed blocks over THREADS. */
-void cam_gemm_threads(struct cam_threads *threads, enum cam_transpose ta, enum cam_transpose tb,
+/* The same, C split in fixed blocks over THREADS; ARENA lends memory until it returns. */
+void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta, enum cam_transpose tb,
                       size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc);
 

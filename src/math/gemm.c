@@ -31,13 +31,16 @@ int cam_gemm_own(void) {
 #endif
 #define INLINE __attribute__((always_inline)) UNCHECKED WIDE static inline
 
-#define TILE_ROWS 14              /* 28 sums, 2 vectors of B and a number of A: 31 registers */
-#define SLAB      16              /* rows of A copied for a tile: whole squares */
-#define PANEL     (2 * CAM_LANES) /* columns of a tile */
-#define STEP      CAM_GEMM_STEP
-#define BLOCK     CAM_GEMM_BLOCK
-#define A_STRIDE  (STEP + CAM_LANES) /* not a power of two: rows fall into different cache sets */
-#define AHEAD     8                  /* rows of a panel between prefetch and use */
+#define TILE_ROWS  14              /* 28 sums, 2 vectors of B and a number of A: 31 registers */
+#define SLAB       16              /* rows of A copied for a tile: whole squares */
+#define PANEL      (2 * CAM_LANES) /* columns of a tile */
+#define STEP       CAM_GEMM_STEP
+#define BLOCK      CAM_GEMM_BLOCK
+#define A_STRIDE   (STEP + CAM_LANES) /* not a power of two: rows fall into different cache sets */
+#define PACK_ROWS  32                 /* rows of A that a worker packs at a time */
+#define SMALL      (1 << 15)          /* multiply-adds of a product not worth sharing */
+#define MIN_BLOCKS 6                  /* of C, so that threads end at about the same time */
+#define AHEAD      8                  /* rows of a panel between prefetch and use */
 
 /* ---- copying operands ---- */
 
@@ -161,14 +164,15 @@ INLINE void tile(const cam_real *a, const cam_real *panel, size_t k, const struc
                                         const struct target *target, size_t cols) {                \
         tile(a, panel, k, target, cols, n);                                                        \
     }
-TILE(1)
-TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13)
-    TILE(14)
+/* clang-format off */
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7)
+TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14)
+    /* clang-format on */
 
-        static void (*const tiles[])(const cam_real *, const cam_real *, size_t,
-                                     const struct target *, size_t) = {
-            NULL,   tile_1, tile_2,  tile_3,  tile_4,  tile_5,  tile_6, tile_7,
-            tile_8, tile_9, tile_10, tile_11, tile_12, tile_13, tile_14};
+    static void (*const tiles[])(const cam_real *, const cam_real *, size_t, const struct target *,
+                                 size_t) = {NULL,    tile_1,  tile_2,  tile_3,  tile_4,
+                                            tile_5,  tile_6,  tile_7,  tile_8,  tile_9,
+                                            tile_10, tile_11, tile_12, tile_13, tile_14};
 
 /* ---- blocks ---- */
 
@@ -177,7 +181,11 @@ struct product {
     size_t m, n, k, lda, ldb;
     const cam_real *a, *b;
     struct target target;
-    int gram; /* 1: leave out what lies below the diagonal */
+    int gram;    /* 1: leave out what lies below the diagonal */
+    size_t step; /* of k */
+    /* Copies made before, or NULL: of op(A), step by step (m, A_STRIDE); of op(B), step by step,
+     * panel by panel. */
+    cam_real *packed_a, *packed_b;
 };
 
 struct scratch {
@@ -187,6 +195,10 @@ struct scratch {
 
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
+}
+
+static size_t panels_up(size_t n) {
+    return (n + PANEL - 1) / PANEL * PANEL;
 }
 
 /* Columns [col, col + n) of op(B), steps [l, l + k): panels of PANEL columns, k by k; columns past
@@ -219,39 +231,50 @@ static const cam_real *pack_a(const struct product *p, size_t row, size_t m, siz
 
 /* One step of k into a block of C; tiles are as even as can be. */
 static void multiply(const struct product *p, size_t from, size_t m, size_t col, size_t n, size_t l,
-                     size_t k, struct scratch *s) {
+                     const cam_real *panels, cam_real *slab) {
     struct target target = p->target;
-    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, k = least(p->step, p->k - l);
     if (l > 0)
         target.beta = 1;
     for (size_t t = 0, row = from, rows; t < n_tiles; t++, row += rows) {
         rows = (from + m - row) / (n_tiles - t);
-        const cam_real *a = pack_a(p, row, rows, l, k, s->a);
+        const cam_real *a = p->packed_a ? p->packed_a + (l / p->step * p->m + row) * A_STRIDE
+                                        : pack_a(p, row, rows, l, k, slab);
         for (size_t j = 0; j < n; j += PANEL) {
             if (p->gram && col + j + PANEL <= row)
                 continue;
             target.c = p->target.c + row * target.ldc + col + j;
-            tiles[rows](a, s->b + j * k, k, &target, least(PANEL, n - j));
+            tiles[rows](a, panels + j * k, k, &target, least(PANEL, n - j));
         }
     }
 }
 
-/* Steps are even, too: the last should not be much shorter. */
-UNCHECKED static void run(const struct product *p) {
+/* Rows [row, row + m) and columns [col, col + n) of C; without packed B, n is BLOCK at most. */
+UNCHECKED static void run(const struct product *p, size_t row, size_t m, size_t col, size_t n) {
     struct scratch s;
-    size_t n_steps = (p->k + STEP - 1) / STEP;
-    size_t step = n_steps ? (p->k / n_steps + CAM_LANES) / CAM_LANES * CAM_LANES : 0;
-    step = least(step, STEP);
-    size_t rows = n_steps > 1 ? BLOCK : p->m;
-    for (size_t col = 0; col < p->n; col += BLOCK) {
-        size_t n = least(BLOCK, p->n - col);
-        for (size_t row = 0; row < p->m; row += rows)
-            for (size_t l = 0; l < p->k; l += step) {
-                size_t k = least(step, p->k - l);
-                pack_b(p, col, n, l, k, s.b);
-                multiply(p, row, least(rows, p->m - row), col, n, l, k, &s);
-            }
+    for (size_t l = 0; l < p->k; l += p->step) {
+        size_t k = least(p->step, p->k - l);
+        const cam_real *panels = s.b;
+        if (p->packed_b)
+            panels = p->packed_b + panels_up(p->n) * l + col * k;
+        else
+            pack_b(p, col, n, l, k, s.b);
+        multiply(p, row, m, col, n, l, panels, s.a);
     }
+}
+
+static void run_blocks(const struct product *p) {
+    size_t rows = p->step < p->k ? BLOCK : p->m;
+    for (size_t col = 0; col < p->n; col += BLOCK)
+        for (size_t row = 0; row < p->m; row += rows)
+            run(p, row, least(rows, p->m - row), col, least(BLOCK, p->n - col));
+}
+
+/* Steps are even: the last should not be much shorter. */
+static size_t step_of(size_t k) {
+    size_t n_steps = (k + STEP - 1) / STEP;
+    size_t step = k / (n_steps ? n_steps : 1) / CAM_LANES * CAM_LANES + CAM_LANES;
+    return least(step, STEP);
 }
 
 void cam_gemm_block(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
@@ -266,8 +289,9 @@ void cam_gemm_block(enum cam_transpose ta, enum cam_transpose tb, size_t m, size
                         .ldb = ldb,
                         .a = a,
                         .b = b,
+                        .step = step_of(k),
                         .target = {.c = c, .ldc = ldc, .alpha = alpha, .beta = beta}};
-    run(&p);
+    run_blocks(&p);
 }
 
 void cam_gemm_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
@@ -281,11 +305,104 @@ void cam_gemm_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t
                         .a = a,
                         .b = a,
                         .gram = 1,
+                        .step = step_of(k),
                         .target = {.c = c, .ldc = ldc, .alpha = alpha}};
-    run(&p);
+    run_blocks(&p);
     for (size_t row = CAM_LANES; row < n; row += CAM_LANES)
         turn(c + row * ldc, ldc, c + row, ldc, least(CAM_LANES, n - row), row);
     for (size_t row = 0; row < n; row++)
         for (size_t col = row / CAM_LANES * CAM_LANES; col < row; col++)
             c[row * ldc + col] = c[col * ldc + row];
+}
+
+/* ---- over threads ---- */
+
+struct shared {
+    struct product product;
+    size_t rows, cols, n_col_blocks; /* of the blocks of C */
+};
+
+/* So many even parts of N, multiples of UNIT, each MOST at most (and UNIT at least). */
+static size_t even(size_t n, size_t most, size_t unit) {
+    size_t n_parts = (n + most - 1) / most, part = (n + n_parts - 1) / n_parts;
+    return (part + unit - 1) / unit * unit;
+}
+
+static void pack_a_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct product *p = &((const struct shared *)context)->product;
+    size_t row = i_block * PACK_ROWS, m = least(PACK_ROWS, p->m - row);
+    for (size_t l = 0; l < p->k; l += p->step)
+        turn(p->packed_a + (l / p->step * p->m + row) * A_STRIDE, A_STRIDE, p->a + l * p->lda + row,
+             p->lda, m, least(p->step, p->k - l));
+}
+
+static void pack_b_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct product *p = &((const struct shared *)context)->product;
+    size_t col = i_block * PANEL, n = least(PANEL, p->n - col);
+    for (size_t l = 0; l < p->k; l += p->step) {
+        size_t k = least(p->step, p->k - l);
+        pack_b(p, col, n, l, k, p->packed_b + panels_up(p->n) * l + col * k);
+    }
+}
+
+static void shared_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct shared *s = context;
+    size_t row = i_block / s->n_col_blocks * s->rows, col = i_block % s->n_col_blocks * s->cols;
+    run(&s->product, row, least(s->rows, s->product.m - row), col,
+        least(s->cols, s->product.n - col));
+}
+
+/* Blocks of C.  With A plain (activations), B (weights) is packed once for all, and blocks are rows
+ * of C; a C of few rows is cut by columns too.  With A turned (gradients of weights), A is, and
+ * blocks are tall and pack their own columns of B a step at a time. */
+static size_t cut(struct shared *s) {
+    const struct product *p = &s->product;
+    if (p->ta) {
+        s->rows = even(p->m, 2 * BLOCK, 1);
+        s->cols = BLOCK;
+    } else {
+        s->rows = even(p->m, BLOCK, 1);
+        s->cols = panels_up(p->n);
+    }
+    size_t n_row_blocks = (p->m + s->rows - 1) / s->rows;
+    while ((p->n + s->cols - 1) / s->cols * n_row_blocks < MIN_BLOCKS && s->cols > 2 * PANEL)
+        s->cols = even(s->cols, s->cols / 2, PANEL);
+    s->n_col_blocks = (p->n + s->cols - 1) / s->cols;
+    return n_row_blocks * s->n_col_blocks;
+}
+
+void cam_gemm_shared(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
+                     enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha,
+                     const cam_real *a, size_t lda, const cam_real *b, size_t ldb, cam_real beta,
+                     cam_real *c, size_t ldc) {
+    struct shared s = {.product = {.ta = ta,
+                                   .tb = tb,
+                                   .m = m,
+                                   .n = n,
+                                   .k = k,
+                                   .lda = lda,
+                                   .ldb = ldb,
+                                   .a = a,
+                                   .b = b,
+                                   .step = step_of(k),
+                                   .target = {.c = c, .ldc = ldc, .alpha = alpha, .beta = beta}}};
+    struct product *p = &s.product;
+    if (m * n * k < SMALL) {
+        run_blocks(p);
+        return;
+    }
+    struct cam_arena_mark mark = cam_arena_mark(arena);
+    if (ta) {
+        size_t n_steps = (k + p->step - 1) / p->step;
+        p->packed_a = cam_arena_alloc(arena, n_steps * m * A_STRIDE * sizeof *p->packed_a);
+        cam_threads_run(threads, (m + PACK_ROWS - 1) / PACK_ROWS, pack_a_block, &s);
+    } else {
+        p->packed_b = cam_arena_alloc(arena, panels_up(n) * k * sizeof *p->packed_b);
+        cam_threads_run(threads, (n + PANEL - 1) / PANEL, pack_b_block, &s);
+    }
+    cam_threads_run(threads, cut(&s), shared_block, &s);
+    cam_arena_rewind(arena, mark);
 }

@@ -25,6 +25,13 @@ void cam_gemm_block(enum cam_transpose ta, enum cam_transpose tb, size_t m, size
                     cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
                     cam_real beta, cam_real *c, size_t ldc);
 
+/* The same with the work over THREADS; the operand that all blocks of C need is packed in ARENA, once,
+ * and the arena is as before at the end. */
+void cam_gemm_shared(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
+                     enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha,
+                     const cam_real *a, size_t lda, const cam_real *b, size_t ldb, cam_real beta,
+                     cam_real *c, size_t ldc);
+
 /* C (n, n) = alpha A A^T, A (n, k): panels wholly below the diagonal are left out, then
  * mirrored. */
 void cam_gemm_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,

@@ -116,12 +116,12 @@ void cam_attention_forward(struct cam_attention *a, const struct cam_pass *pass,
     a->inverse_rms = cam_arena_alloc(pass->arena, n * (heads + kv) * sizeof(cam_real));
     a->weights = cam_arena_alloc(pass->arena, n * heads * t * sizeof(cam_real));
     a->mixed = cam_arena_alloc(pass->arena, n * heads * w * sizeof(cam_real));
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_PLAIN, n, stride, a->width, 1, x, a->width,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, stride, a->width, 1, x, a->width,
                      a->qkv->value, stride, 0, a->raw, stride);
     struct job job = {.a = a, .pass = pass, .t = t};
     cam_threads_run(pass->threads, (n + ROWS - 1) / ROWS, prepare_block, &job);
     cam_threads_run(pass->threads, n_sequences * heads, mix_block, &job);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_PLAIN, n, a->width, heads * w, 1, a->mixed,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, a->width, heads * w, 1, a->mixed,
                      heads * w, a->out->value, a->width, 1, y, a->width);
 }
 
@@ -209,9 +209,9 @@ void cam_attention_backward(struct cam_attention *a, const struct cam_pass *pass
     job.gain_partial = cam_arena_alloc(pass->arena, n_blocks * 2 * w * sizeof(cam_real));
     job.scratch = cam_arena_alloc(pass->arena, workers * TILE * t * sizeof(cam_real));
 
-    cam_gemm_threads(pass->threads, CAM_TRANSPOSED, CAM_PLAIN, heads * w, a->width, n, 1,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, heads * w, a->width, n, 1,
                      a->mixed, heads * w, dy, a->width, 1, a->out->grad, a->width);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_TRANSPOSED, n, heads * w, a->width, 1, dy,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, heads * w, a->width, 1, dy,
                      a->width, a->out->value, a->width, 0, job.d_mixed, heads * w);
     cam_threads_run(pass->threads, n_sequences * kv, mix_backward_block, &job);
     cam_threads_run(pass->threads, n_blocks, prepare_backward_block, &job);
@@ -219,8 +219,8 @@ void cam_attention_backward(struct cam_attention *a, const struct cam_pass *pass
         cam_axpy(1, job.gain_partial + i * 2 * w, a->q_gain->grad, w);
         cam_axpy(1, job.gain_partial + i * 2 * w + w, a->k_gain->grad, w);
     }
-    cam_gemm_threads(pass->threads, CAM_TRANSPOSED, CAM_PLAIN, a->width, stride, n, 1, x,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, a->width, stride, n, 1, x,
                      a->width, job.d_raw, stride, 1, a->qkv->grad, stride);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_TRANSPOSED, n, a->width, stride, 1, job.d_raw,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, a->width, stride, 1, job.d_raw,
                      stride, a->qkv->value, stride, 1, dx, a->width);
 }

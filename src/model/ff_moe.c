@@ -256,8 +256,8 @@ static void forward(struct cam_ff *ff, const struct cam_pass *pass, const cam_re
     size_t n_blocks = (N + TOKENS - 1) / TOKENS;
     struct job job = {.moe = moe, .training = pass->training, .x = x, .y = y};
     last_init(moe, pass);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_PLAIN, N, E, D, 1, x, D, moe->router->value, E,
-                     0, moe->last.p, E);
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, E, D, 1, x, D,
+                     moe->router->value, E, 0, moe->last.p, E);
     cam_threads_run(pass->threads, n_blocks, route_block, &job);
     assign_slots(moe, cam_moe_capacity(moe, N, pass->training));
     moe->balance = pass->training ? balance_loss(moe) : 0;
@@ -355,9 +355,9 @@ static void backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_r
     cam_threads_run(pass->threads, list_runs(moe, run), backward_run, &job);
     cam_threads_run(pass->threads, 2 * E, matrix_block, &job);
     cam_threads_run(pass->threads, (N + TOKENS - 1) / TOKENS, token_block, &job);
-    cam_gemm_threads(pass->threads, CAM_TRANSPOSED, CAM_PLAIN, D, E, N, 1, x, D, job.dr, E, 1,
-                     moe->router->grad, E);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_TRANSPOSED, N, D, E, 1, job.dr, E,
+    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, D, E, N, 1, x, D,
+                     job.dr, E, 1, moe->router->grad, E);
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, N, D, E, 1, job.dr, E,
                      moe->router->value, E, 1, dx, D);
 }
 

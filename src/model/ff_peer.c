@@ -147,8 +147,8 @@ void cam_peer_forward(struct cam_ff *ff, const struct cam_pass *pass, const cam_
     size_t N = pass->n_tokens, D = ff->config.width, Q = peer->query->cols;
     size_t n_workers = (size_t)cam_threads_count(pass->threads);
     cam_peer_last_init(peer, pass);
-    cam_gemm_threads(pass->threads, CAM_PLAIN, CAM_PLAIN, N, Q, D, 1, x, D, peer->query->value, Q,
-                     0, peer->last.query, Q);
+    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, Q, D, 1, x, D,
+                     peer->query->value, Q, 0, peer->last.query, Q);
     cam_peer_pack_subkeys(peer, pass);
     struct forward f = {.peer = peer, .x = x, .y = y};
     f.scratch = cam_arena_alloc(pass->arena, n_workers * sizeof *f.scratch);

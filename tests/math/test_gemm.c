@@ -153,12 +153,19 @@ Test(gemm, an_element_does_not_depend_on_the_product_it_is_in) {
             turned[l * m + i] = a[i * k + l];
     cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, m, n, k, 1, turned, m, b, n, 0, other, n);
     cr_assert_eq(memcmp(other, c, m * n * sizeof *c), 0, "turned");
+    struct cam_arena arena;
+    cam_arena_init(&arena);
     for (int n_threads = 1; n_threads < 4; n_threads++) {
         struct cam_threads *threads;
         cr_assert_eq(cam_threads_new(n_threads, &threads), CAM_OK);
-        memset(other, 0xff, sizeof other);
-        cam_gemm_threads(threads, CAM_PLAIN, CAM_PLAIN, m, n, k, 1, a, k, b, n, 0, other, n);
+        for (int ta = 0; ta < 2; ta++) {
+            memset(other, 0xff, sizeof other);
+            cam_gemm_threads(threads, &arena, ta ? CAM_TRANSPOSED : CAM_PLAIN, CAM_PLAIN, m, n, k,
+                             1, ta ? turned : a, ta ? m : k, b, n, 0, other, n);
+            cr_assert_eq(memcmp(other, c, m * n * sizeof *c), 0, "%d threads", n_threads);
+        }
         cam_threads_free(threads);
-        cr_assert_eq(memcmp(other, c, m * n * sizeof *c), 0, "%d threads", n_threads);
     }
+    cr_assert(arena.used == 0 && arena.n_allocations == 1, "the arena is as before");
+    cam_arena_release(&arena);
 }
