@@ -14,6 +14,10 @@ CREATE VIEW living_usage AS SELECT h.* FROM lineage_spans AS s
     JOIN usage AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_generation_states AS SELECT h.* FROM lineage_spans AS s
     JOIN generation_states AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_freezes AS SELECT h.* FROM lineage_spans AS s
+    JOIN freezes AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_recycled AS SELECT h.* FROM lineage_spans AS s
+    JOIN recycled AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_evaluations AS SELECT h.* FROM lineage_spans AS s
     JOIN evaluations AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_decisions AS SELECT h.* FROM lineage_spans AS s
@@ -87,7 +91,9 @@ FROM documents AS d
 CREATE VIEW v1_trained AS
 SELECT t.rank AS trained_rank, t.document, d.domain, d.source, d.feed, t.lineage, t.first_step,
     t.last_step, t.tokens, t.bytes, t.nll,
-    round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte
+    round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte,
+    EXISTS (SELECT 1 FROM living_holds AS h
+            WHERE h.document = t.document AND h.moment > t.moment) AS withdrawn
 FROM living_trained AS t JOIN documents AS d ON d.document = t.document;
 
 CREATE VIEW v1_journal AS
@@ -151,12 +157,22 @@ SELECT h.step, h.lineage, h.position, h."offset", h.new_tokens, h.new_bytes, h.r
     round((h.new_tokens + h.replay_tokens) / nullif(h.step_seconds, 0), 1) AS tokens_per_s
 FROM living_steps AS h;
 
+-- Every freezing and thawing; in_force: the newest of its part.
+CREATE VIEW v1_freezes AS
+SELECT f.step, f.lineage, f.layer, f.part, nullif(f.generation, -1) AS generation, f.frozen,
+    NOT EXISTS (SELECT 1 FROM living_freezes AS x
+                WHERE x.layer = f.layer AND x.part = f.part AND x.generation = f.generation
+                    AND x.moment > f.moment) AS in_force,
+    f.reason, f.decision, f.hash
+FROM living_freezes AS f;
+
 CREATE VIEW v1_generations AS
 SELECT b.layer, b.generation, b.lineage, b.subkeys_from, b.subkeys_to, b.first_expert, b.n_experts,
-    (SELECT x.state FROM living_generation_states AS x
-     WHERE x.layer = b.layer AND x.generation = b.generation
-     ORDER BY x.moment DESC, CASE x.state WHEN 'born' THEN 0 WHEN 'opening' THEN 1
-                                          WHEN 'opened' THEN 2 ELSE 3 END DESC LIMIT 1) AS state,
+    CASE WHEN f.frozen THEN 'frozen' ELSE
+        (SELECT x.state FROM living_generation_states AS x
+         WHERE x.layer = b.layer AND x.generation = b.generation
+         ORDER BY x.moment DESC, CASE x.state WHEN 'born' THEN 0 WHEN 'opening' THEN 1
+                                              ELSE 2 END DESC LIMIT 1) END AS state,
     b.step AS born_step, b.documents AS born_documents,
     (SELECT min(x.step) FROM living_generation_states AS x
      WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'opening')
@@ -164,21 +180,25 @@ SELECT b.layer, b.generation, b.lineage, b.subkeys_from, b.subkeys_to, b.first_e
     (SELECT min(x.step) FROM living_generation_states AS x
      WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'opened')
         AS opened_step,
-    (SELECT min(x.step) FROM living_generation_states AS x
-     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'frozen')
-        AS frozen_step,
+    CASE WHEN f.frozen THEN f.step END AS frozen_step,
     b.reason, nullif(b.decision, 0) AS decision,
-    (SELECT x.hash FROM living_generation_states AS x
-     WHERE x.layer = b.layer AND x.generation = b.generation AND x.state = 'frozen'
-     ORDER BY x.moment DESC LIMIT 1) AS frozen_hash
-FROM living_generation_states AS b WHERE b.state = 'born';
+    CASE WHEN f.frozen THEN f.hash END AS frozen_hash
+FROM living_generation_states AS b
+    LEFT JOIN v1_freezes AS f ON f.layer = b.layer AND f.generation = b.generation
+        AND f.part = 'experts' AND f.in_force
+WHERE b.state = 'born';
 
 CREATE VIEW v1_expert_usage AS
 SELECT u.step, u.lineage, u.layer, u.generation, u.window_steps, u.picks, u.gate_mass,
     u.used_experts, u.n_experts,
     round(CAST(u.used_experts AS REAL) / nullif(u.n_experts, 0), 6) AS used_share,
-    u.unevenness, u.hub_share
+    u.unevenness, u.hub_share, u.idle_experts
 FROM living_usage AS u;
+
+-- Dead experts that began anew, as incarnation.
+CREATE VIEW v1_recycled AS
+SELECT r.step, r.lineage, r.layer, r.expert, r.incarnation, r.generation, r.idle_windows, r.decision
+FROM living_recycled AS r;
 
 CREATE VIEW v1_provenance AS
 SELECT p.document, p.layer, p.expert, p.incarnation, p.generation, p.weight, p.lineage,
@@ -290,7 +310,8 @@ WHERE v.key = 'policy_hash';
 CREATE VIEW v1_decisions AS
 SELECT d.decision, d.lineage, d.step, d.kind, d.layer, d.amount, d.reason, d.evidence, d.origin,
     (SELECT o.outcome FROM living_outcomes AS o WHERE o.decision = d.decision
-     ORDER BY o.moment DESC LIMIT 1) AS outcome
+     ORDER BY o.moment DESC LIMIT 1) AS outcome,
+    nullif(d.part, '') AS part
 FROM living_decisions AS d;
 
 CREATE VIEW v1_schedules AS

@@ -103,12 +103,26 @@ enum cam_peer_part { CAM_PEER_EXPERTS = 1, CAM_PEER_SUBKEYS = 2 };
 /* Freezes (ON = 1) or thaws parts of generation I.  Sub-keys freeze from the front only: with an
  * older generation's thawed, CAM_ERR_CONFIG; thawing them thaws those of all younger ones. */
 CAM_MUST_USE enum cam_status cam_peer_freeze(struct cam_ff *ff, size_t i, unsigned parts, int on);
-/* Content of the generation's expert rows, and of its sub-keys when they are frozen. */
+/* Content of PARTS of generation I: its expert rows, then its sub-keys. */
 CAM_MUST_USE enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i,
-                                                      struct cam_hash *hash);
+                                                      unsigned parts, struct cam_hash *hash);
 /* Gives an expert its next incarnation: u (if it has one) drawn anew, v = 0.  CAM_ERR_CONFIG if
  * frozen. */
 CAM_MUST_USE enum cam_status cam_peer_recycle(struct cam_ff *ff, uint64_t expert);
+
+/* Experts of GENERATION (or CAM_ALL_GENERATIONS) that were not picked since the last reset nor in
+ * the WINDOWS - 1 usage windows before it, or longer. */
+uint64_t cam_peer_n_idle(const struct cam_ff *ff, uint32_t generation, uint32_t windows);
+
+struct cam_peer_idle {
+    uint64_t expert;
+    uint32_t generation, incarnation, idle_windows;
+};
+/* Experts that were not picked for WINDOWS whole usage windows or longer, nor since, nor in the
+ * last pass, and are not frozen: the N longest idle, equal ones by id.  Writes at most N, in order
+ * of their ids, and returns how many.  CAM_ERR_OS: no memory. */
+CAM_MUST_USE enum cam_status cam_peer_find_idle(const struct cam_ff *ff, uint32_t windows, size_t n,
+                                                struct cam_peer_idle *idle, size_t *n_found);
 
 /* Usage since the last reset, over updated training passes. */
 struct cam_peer_usage {
@@ -120,6 +134,7 @@ struct cam_peer_usage {
 };
 /* GENERATION: a number or CAM_ALL_GENERATIONS. */
 void cam_peer_usage(const struct cam_ff *ff, uint32_t generation, struct cam_peer_usage *usage);
+/* Ends a usage window: counts begin anew, and an expert without a pick was idle for one more. */
 void cam_peer_usage_reset(struct cam_ff *ff);
 
 /* Picks and gate mass of the last pass, training or not, by generation: arrays of

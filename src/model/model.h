@@ -8,6 +8,7 @@
 #define CAM_MODEL_MODEL_H
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "base/threads.h"
 #include "model/attention.h"
@@ -89,6 +90,15 @@ void cam_model_update(struct cam_model *model, const struct cam_pass *pass,
 
 /* The first layer with a pool (peer or pkm) at or after block *I_BLOCK (updated), or NULL. */
 struct cam_ff *cam_model_find_pool(struct cam_model *model, size_t *i_block);
+
+#define CAM_NO_BLOCK SIZE_MAX /* what belongs to no block: the embedding, the last norm */
+
+/* Freezes (ON = 1) or thaws the dense parameters of PART in block I_BLOCK or CAM_NO_BLOCK, and
+ * returns how many there are.  Sub-keys freeze by generation instead: cam_peer_freeze. */
+size_t cam_model_freeze(struct cam_model *model, size_t i_block, enum cam_part part, int on);
+/* Content of those parameters. */
+CAM_MUST_USE enum cam_status cam_model_part_hash(const struct cam_model *model, size_t i_block,
+                                                 enum cam_part part, struct cam_hash *hash);
 
 /* Multiply-adds times two a token, forward, at sequence length T. */
 double cam_model_flops(const struct cam_model *model, size_t t);

@@ -372,7 +372,8 @@ enum cam_status cam_peer_freeze(struct cam_ff *ff, size_t i, unsigned parts, int
     return CAM_OK;
 }
 
-enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i, struct cam_hash *hash) {
+enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i, unsigned parts,
+                                         struct cam_hash *hash) {
     const struct cam_peer *peer = cam_peer_of(ff);
     if (i >= peer->shape.n_generations)
         return cam_fail(CAM_ERR_USAGE, "peer: there is no generation %zu (%zu exist)", i,
@@ -381,9 +382,10 @@ enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i, stru
     struct cam_hasher *hasher = cam_hasher_new();
     if (!hasher)
         return cam_fail(CAM_ERR_OS, "out of memory for a hash");
-    for (uint64_t e = g->first_expert; e < g->first_expert + g->n_experts; e++)
+    uint64_t end = parts & CAM_PEER_EXPERTS ? g->first_expert + g->n_experts : 0;
+    for (uint64_t e = g->first_expert; e < end; e++)
         cam_hasher_add(hasher, cam_pool_row(&peer->pool, e), peer->pool.record * sizeof(cam_real));
-    for (int h = 0; h < 2 && g->frozen_subkeys; h++)
+    for (int h = 0; h < 2 && parts & CAM_PEER_SUBKEYS; h++)
         cam_hasher_add(hasher, peer->subkey[h]->value + g->subkeys_from * ff->config.key_width,
                        (g->subkeys_to - g->subkeys_from) * ff->config.key_width * sizeof(cam_real));
     *hash = cam_hasher_value(hasher);
@@ -402,5 +404,69 @@ enum cam_status cam_peer_recycle(struct cam_ff *ff, uint64_t expert) {
                         (unsigned long long)expert, g);
     uint32_t incarnation = cam_pool_state(&peer->pool, expert)->incarnation + 1;
     cam_pool_reset_expert(&peer->pool, expert, incarnation, CAM_POOL_ZERO_OUTPUT);
+    return CAM_OK;
+}
+
+/* --- dead experts --- */
+
+/* A bit an expert: picked in the last pass. */
+static uint64_t *picked_in_last_pass(const struct cam_peer *peer) {
+    const struct cam_peer_last *last = &peer->last;
+    size_t per_token = peer->ff.config.heads * peer->ff.config.top_k;
+    uint64_t *bits = calloc((size_t)(peer->pool.n_experts / 64) + 1, sizeof *bits);
+    for (size_t t = 0; bits && t < last->n_tokens; t++)
+        for (size_t i = t * peer->n_picks; i < t * peer->n_picks + per_token; i++)
+            bits[last->expert[i] / 64] |= (uint64_t)1 << last->expert[i] % 64;
+    return bits;
+}
+
+/* In order of id, experts not PICKED nor counted: those of thawed generations idle for LEAST
+ * windows or more; writes the first ROOM of them, those idle for exactly LEAST only while *EQUAL
+ * lasts, and returns how many there are in all. */
+static size_t gather_idle(const struct cam_peer *peer, const uint64_t *picked, uint32_t least,
+                          size_t *equal, size_t room, struct cam_peer_idle *idle) {
+    size_t n = 0;
+    for (size_t g = 0; g < peer->shape.n_generations; g++) {
+        const struct cam_generation *generation = &peer->generation[g];
+        uint64_t end = generation->first_expert + generation->n_experts;
+        for (uint64_t e = generation->first_expert; e < end && !generation->frozen_experts; e++) {
+            const struct cam_expert_usage *u = cam_pool_usage(&peer->pool, e);
+            if (u->picks || u->idle_windows < least || picked[e / 64] >> e % 64 & 1)
+                continue;
+            if (equal && u->idle_windows == least && (*equal)-- == 0) {
+                *equal = 0;
+                continue;
+            }
+            if (n < room)
+                idle[n] = (struct cam_peer_idle){.expert = e,
+                                                 .generation = (uint32_t)g,
+                                                 .incarnation =
+                                                     cam_pool_state(&peer->pool, e)->incarnation,
+                                                 .idle_windows = u->idle_windows};
+            n++;
+        }
+    }
+    return n;
+}
+
+enum cam_status cam_peer_find_idle(const struct cam_ff *ff, uint32_t windows, size_t n,
+                                   struct cam_peer_idle *idle, size_t *n_found) {
+    const struct cam_peer *peer = cam_peer_of(ff);
+    uint64_t *picked = picked_in_last_pass(peer);
+    if (!picked)
+        return cam_fail(CAM_ERR_OS, "out of memory for a mark on each of %llu experts",
+                        (unsigned long long)peer->pool.n_experts);
+    /* The least number of windows that at most N experts exceed, by bisection. */
+    uint32_t low = windows, high = UINT32_MAX;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (gather_idle(peer, picked, middle + 1, NULL, 0, NULL) <= n)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    size_t equal = low < UINT32_MAX ? n - gather_idle(peer, picked, low + 1, NULL, 0, NULL) : n;
+    *n_found = gather_idle(peer, picked, low, &equal, n, idle);
+    free(picked);
     return CAM_OK;
 }

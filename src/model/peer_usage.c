@@ -72,8 +72,22 @@ void cam_peer_usage(const struct cam_ff *ff, uint32_t generation, struct cam_pee
 
 void cam_peer_usage_reset(struct cam_ff *ff) {
     struct cam_peer *peer = cam_peer_of(ff);
-    for (size_t i = 0; i < peer->pool.n_chunks; i++)
-        memset(peer->pool.usage[i], 0, CAM_POOL_CHUNK * sizeof **peer->pool.usage);
+    for (uint64_t e = 0; e < peer->pool.n_experts; e++) {
+        struct cam_expert_usage *u = cam_pool_usage(&peer->pool, e);
+        uint32_t idle = u->picks ? 0 : u->idle_windows + (u->idle_windows < UINT32_MAX);
+        *u = (struct cam_expert_usage){.idle_windows = idle};
+    }
+}
+
+uint64_t cam_peer_n_idle(const struct cam_ff *ff, uint32_t generation, uint32_t windows) {
+    const struct cam_peer *peer = cam_peer_of(ff);
+    uint64_t from, to, n = 0;
+    expert_range(peer, generation, &from, &to);
+    for (uint64_t e = from; e < to; e++) {
+        const struct cam_expert_usage *u = cam_pool_usage(&peer->pool, e);
+        n += u->picks == 0 && u->idle_windows + (uint64_t)1 >= windows;
+    }
+    return n;
 }
 
 void cam_peer_last_picks(const struct cam_ff *ff, uint64_t *picks, double *gate_mass) {

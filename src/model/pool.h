@@ -34,7 +34,8 @@ struct cam_expert_state {
 /* Since the last reset, over training passes. */
 struct cam_expert_usage {
     uint32_t picks;
-    float gate_mass; /* sum of gates */
+    float gate_mass;       /* sum of gates */
+    uint32_t idle_windows; /* resets in a row before which there was no pick */
 };
 
 struct cam_pool {
@@ -64,8 +65,8 @@ enum cam_pool_fill {
 CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts,
                                            enum cam_pool_fill fill);
 
-/* (Re)initialises one expert: parts uniform with variance 1/width, the last one likewise or zero; a function of
- * (seed, layer, id, incarnation) alone.  Its optimiser state and usage start anew. */
+/* (Re)initialises one expert: parts uniform with variance 1/width, the last one likewise or zero; a
+ * function of (seed, layer, id, incarnation) alone.  Its optimiser state and usage start anew. */
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill);
 

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Training forward pass over the last batch: its logits (N, V), in ARENA. */
-static const cam_real *replay_batch(struct cam_trainer *t, struct cam_arena *arena) {
+const cam_real *cam_trainer_replay_batch(struct cam_trainer *t, struct cam_arena *arena) {
     const struct cam_batch *b = &t->packed.batch;
     struct cam_pass pass = {.threads = t->threads, .arena = arena,
                             .n_tokens = b->n_sequences * b->t, .training = 1};
@@ -17,8 +16,7 @@ static const cam_real *replay_batch(struct cam_trainer *t, struct cam_arena *are
     return t->model->logits;
 }
 
-/* Largest difference of two sets of logits over the largest logit. */
-static double relative_change(const cam_real *a, const cam_real *b, size_t n) {
+double cam_relative_change(const cam_real *a, const cam_real *b, size_t n) {
     double most = 0, size = 0;
     for (size_t i = 0; i < n; i++) {
         double d = fabs((double)a[i] - (double)b[i]), s = fabs((double)a[i]);
@@ -34,13 +32,13 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
                                   const struct cam_decision *decision) {
     size_t n = t->packed.batch.n_sequences * t->packed.batch.t * t->model->shape.vocabulary;
     size_t from_queries = 0;
-    const cam_real *before = replay_batch(t, &t->arena);
+    const cam_real *before = cam_trainer_replay_batch(t, &t->arena);
     struct cam_peer_growth growth = {.subkeys = subkeys, .token_loss = token_loss,
                                      .seed = (uint64_t)t->settings.seed, .step = t->state.step,
                                      .ramp_steps = (uint32_t)t->settings.grow_ramp};
     CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
-    const cam_real *after = replay_batch(t, &t->check_arena);
-    double change = relative_change(before, after, n);
+    const cam_real *after = cam_trainer_replay_batch(t, &t->check_arena);
+    double change = cam_relative_change(before, after, n);
     const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);
     char reason[512];
     snprintf(reason, sizeof reason,
@@ -62,7 +60,7 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
     return CAM_OK;
 }
 
-static int concerns(const struct cam_decision *decision, size_t i_block) {
+int cam_trainer_concerns(const struct cam_decision *decision, size_t i_block) {
     return decision->layer < 0 || (size_t)decision->layer == i_block;
 }
 
@@ -76,7 +74,7 @@ static enum cam_status decide_grow(struct cam_trainer *t, const struct cam_decis
     enum cam_status status = CAM_OK;
     size_t i_block = 0;
     for (struct cam_ff *ff; status == CAM_OK && (ff = cam_trainer_pool(t, &i_block)); i_block++) {
-        if (!concerns(decision, i_block))
+        if (!cam_trainer_concerns(decision, i_block))
             continue;
         size_t cap = ff->config.subkeys_capacity, now = cam_peer_subkeys(ff);
         size_t room = cap > now ? cap - now : 0;
@@ -95,38 +93,6 @@ static enum cam_status decide_grow(struct cam_trainer *t, const struct cam_decis
     return status;
 }
 
-static enum cam_status decide_freeze(struct cam_trainer *t, const struct cam_decision *decision,
-                                     char *outcome, size_t outcome_bytes) {
-    size_t frozen = 0, i_block = 0;
-    for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++) {
-        for (size_t i = 0; i < cam_peer_n_generations(ff); i++) {
-            const struct cam_generation *g = cam_peer_generation(ff, i);
-            if (!concerns(decision, i_block) || g->number != decision->amount || g->frozen_experts)
-                continue;
-            struct cam_hash hash;
-            char hex[CAM_HASH_HEX_BYTES];
-            CAM_TRY(cam_peer_freeze(ff, i, CAM_PEER_EXPERTS, 1));
-            CAM_TRY(cam_peer_generation_hash(ff, i, &hash));
-            cam_hash_hex(hash, hex);
-            struct cam_generation_change row = {.layer = (int)i_block,
-                                                .generation = g->number,
-                                                .event = CAM_CHANGE_FROZEN,
-                                                .subkeys_from = g->subkeys_from,
-                                                .subkeys_to = g->subkeys_to,
-                                                .first_expert = (int64_t)g->first_expert,
-                                                .n_experts = (int64_t)g->n_experts,
-                                                .reason = decision->reason,
-                                                .decision = decision->decision,
-                                                .hash = hex};
-            CAM_TRY(cam_history_generations(t->database, (int64_t)t->state.step, &row, 1));
-            frozen++;
-        }
-    }
-    snprintf(outcome, outcome_bytes, frozen ? "done: frozen in %zu pools" : "nothing to freeze",
-             frozen);
-    return CAM_OK;
-}
-
 static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, char *outcome,
                            size_t outcome_bytes) {
     int64_t number;
@@ -135,7 +101,13 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
     case CAM_DECIDE_GROW:
         return decide_grow(t, d, outcome, outcome_bytes);
     case CAM_DECIDE_FREEZE:
-        return decide_freeze(t, d, outcome, outcome_bytes);
+        return cam_trainer_freeze(t, d, 1, outcome, outcome_bytes);
+    case CAM_DECIDE_THAW:
+        return cam_trainer_freeze(t, d, 0, outcome, outcome_bytes);
+    case CAM_DECIDE_RECYCLE:
+        return cam_trainer_recycle(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_QUARANTINE:
+        return cam_trainer_withdraw(t, d, outcome, outcome_bytes);
     case CAM_DECIDE_EVALUATE:
         CAM_TRY(cam_trainer_evaluate(t, d->reason, &number));
         snprintf(outcome, outcome_bytes, "done: evaluation %lld", (long long)number);
@@ -148,7 +120,6 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
         CAM_TRY(cam_snapshots_verify(t->snapshots, NULL, NULL, &number));
         snprintf(outcome, outcome_bytes, "done: %lld problems", (long long)number);
         return CAM_OK;
-    case CAM_DECIDE_QUARANTINE:
     case CAM_DECIDE_ANCHOR:
         snprintf(outcome, outcome_bytes, "recorded: this trainer has no such mechanism");
         return CAM_OK;

@@ -1,6 +1,7 @@
 /* trainer_internal.h - shared by the rooms of the trainer: trainer.c (life and order of work),
  * trainer_state.c (what is saved), trainer_step.c (one step), trainer_act.c (decisions, controls),
- * trainer_score.c (evaluation, scores, samples). */
+ * trainer_protect.c (decisions that protect or renew), trainer_score.c (evaluation, scores,
+ * samples). */
 #ifndef CAM_RUN_TRAINER_INTERNAL_H
 #define CAM_RUN_TRAINER_INTERNAL_H
 
@@ -37,8 +38,11 @@ struct cam_trainer_state {
     uint64_t window_from;             /* step after which the usage window began */
     uint64_t subkeys[CAM_MAX_BLOCKS]; /* of each block's pool, 0 where there is none */
     struct cam_front front;
+    /* Frozen dense parts of each block, a bit a part: 1 << enum cam_part; last what belongs to no
+     * block.  What is frozen of pools is in their generations. */
+    uint64_t frozen[CAM_MAX_BLOCKS + 1];
 };
-#define CAM_TRAINER_STATE_VERSION 1
+#define CAM_TRAINER_STATE_VERSION 2
 
 struct cam_trainer {
     struct cam_workspace *workspace; /* borrowed */
@@ -81,6 +85,9 @@ CAM_MUST_USE enum cam_status cam_trainer_apply_settings(struct cam_trainer *trai
 /* Empties queue and look-ahead and rebuilds the replay list: after loading a state. */
 CAM_MUST_USE enum cam_status cam_trainer_rewind(struct cam_trainer *trainer);
 
+/* Lists anew what may be replayed. */
+CAM_MUST_USE enum cam_status cam_trainer_list_replay(struct cam_trainer *trainer);
+
 /* ---- trainer_step.c ---- */
 /* Trains one step on documents before POSITION.  *DONE = 0 if they do not fill a batch (FLUSH: if
  * there are none). */
@@ -92,6 +99,30 @@ CAM_MUST_USE enum cam_status cam_trainer_decide(struct cam_trainer *trainer,
                                                 const struct cam_decisions *decisions);
 CAM_MUST_USE enum cam_status cam_trainer_control(struct cam_trainer *trainer,
                                                  const struct cam_item *item);
+
+/* Whether DECISION is about block I_BLOCK. */
+int cam_trainer_concerns(const struct cam_decision *decision, size_t i_block);
+/* Training forward pass over the last batch: its logits (N, V), in ARENA. */
+const cam_real *cam_trainer_replay_batch(struct cam_trainer *trainer, struct cam_arena *arena);
+/* Largest difference of two sets of logits over the largest logit. */
+double cam_relative_change(const cam_real *a, const cam_real *b, size_t n);
+
+/* ---- trainer_protect.c: what came of a decision, in OUTCOME ---- */
+CAM_MUST_USE enum cam_status cam_trainer_freeze(struct cam_trainer *trainer,
+                                                const struct cam_decision *decision, int on,
+                                                char *outcome, size_t outcome_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_recycle(struct cam_trainer *trainer,
+                                                 const struct cam_decision *decision, char *outcome,
+                                                 size_t outcome_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_withdraw(struct cam_trainer *trainer,
+                                                  const struct cam_decision *decision,
+                                                  char *outcome, size_t outcome_bytes);
+/* Tells the model which dense parts the state says are frozen: after loading. */
+void cam_trainer_apply_frozen(struct cam_trainer *trainer);
+/* Content of PART of layer LAYER (-1: no block's) now; CAM_ERR_DATA if there is none. */
+CAM_MUST_USE enum cam_status cam_trainer_part_hash(struct cam_trainer *trainer, int64_t layer,
+                                                   const char *part, int64_t generation,
+                                                   char hex[CAM_HASH_HEX_BYTES]);
 
 /* ---- trainer_score.c ---- */
 CAM_MUST_USE enum cam_status cam_trainer_evaluate_at(struct cam_trainer *trainer,

@@ -127,8 +127,10 @@ static enum cam_status load_region(void *context, const char *name, size_t bytes
     struct loading *loading = context;
     if (strcmp(name, "trainer") == 0) {
         if (bytes != sizeof loading->t->state)
-            return cam_fail(CAM_ERR_CONFIG, "trainer state has %zu bytes, %zu expected", bytes,
-                            sizeof loading->t->state);
+            return cam_fail(CAM_ERR_CONFIG,
+                            "the snapshot's trainer state has %zu bytes, %zu expected: another "
+                            "version of cambium saved it; go on with that one",
+                            bytes, sizeof loading->t->state);
         *destination = &loading->t->state;
         return CAM_OK;
     }
@@ -168,6 +170,8 @@ enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
         status = cam_fail(CAM_ERR_DATA, "snapshot %s lacks regions of the model", snapshot);
     if (status == CAM_OK) /* lets every kind derive what follows from the state just loaded */
         status = cam_model_visit_state(t->model, pass_by, NULL);
+    if (status == CAM_OK)
+        cam_trainer_apply_frozen(t);
     free(loading.list.items);
     free(loading.tokenizer);
     if (status == CAM_OK)
@@ -191,9 +195,13 @@ static enum cam_status add_trained(void *context, const struct cam_trained *trai
     return cam_replay_add(&t->replay, trained->document, trained->bytes);
 }
 
+enum cam_status cam_trainer_list_replay(struct cam_trainer *t) {
+    cam_replay_release(&t->replay);
+    return cam_history_trained(t->database, 0, add_trained, t);
+}
+
 enum cam_status cam_trainer_rewind(struct cam_trainer *t) {
     cam_queue_release(&t->queue);
-    cam_replay_release(&t->replay);
     if (t->has_control) {
         free(t->control.name);
         free(t->control.value);
@@ -203,5 +211,5 @@ enum cam_status cam_trainer_rewind(struct cam_trainer *t) {
     t->read_to = t->state.offset > 0 ? t->state.position - 1 : t->state.position;
     t->queue.offset = (size_t)t->state.offset;
     t->n_unsound = 0;
-    return cam_history_trained(t->database, 0, add_trained, t);
+    return cam_trainer_list_replay(t);
 }

@@ -242,7 +242,10 @@ static void book_usage(struct cam_trainer *t, struct account *a) {
                                                         .used_experts = (int64_t)usage.used,
                                                         .n_experts = (int64_t)usage.n_experts,
                                                         .unevenness = usage.unevenness,
-                                                        .hub_share = usage.hub_share};
+                                                        .hub_share = usage.hub_share,
+                                                        .idle_experts = (int64_t)cam_peer_n_idle(
+                                                            ff, number,
+                                                            (uint32_t)t->settings.recycle_idle)};
         }
         cam_peer_usage_reset(ff);
     }

@@ -40,7 +40,8 @@ struct cam_decide_row {
     enum cam_decision_kind kind;
     int layer;
     int64_t amount;
-    const char *reason, *evidence; /* borrowed for the call */
+    const char *part;              /* of freeze and thaw: one of cam_decide_parts; else "" */
+    const char *reason, *evidence; /* borrowed for the call, as part */
 };
 typedef enum cam_status cam_decide_fn(void *context, const struct cam_decide_row *row);
 CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
@@ -49,6 +50,9 @@ CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore,
 /* policy_settings; FALLBACK if the key or the view is missing or not a number. */
 CAM_MUST_USE enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallback,
                                                double *value);
+
+/* What can be frozen, the first what is meant where a policy does not say; ends with NULL. */
+extern const char *const cam_decide_parts[];
 
 const char *cam_decide_kind_name(enum cam_decision_kind kind); /* "grow", "freeze", ... */
 

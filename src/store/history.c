@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const generation_names[] = {"born", "opening", "opened", "frozen"};
+static const char *const generation_names[] = {"born", "opening", "opened"};
 
 /* ---- rows of one moment
  * ---------------------------------------------------------------------------- */
@@ -52,13 +52,14 @@ static enum cam_status write_usage(sqlite3 *sqlite, const struct cam_history_sta
                                    const struct cam_step_commit *c) {
     sqlite3_stmt *s = NULL;
     enum cam_status status = CAM_OK;
-    CAM_TRY(cam_sql_prepare(sqlite, "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    CAM_TRY(cam_sql_prepare(sqlite, "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                             &s));
     for (size_t i = 0; i < c->n_usage && status == CAM_OK; i++) {
         const struct cam_usage *u = &c->usage[i];
-        status = cam_sql_again(s, "iiiniiidiidd", at->lineage, at->moment, c->step, u->layer,
+        status = cam_sql_again(s, "iiiniiidiiddi", at->lineage, at->moment, c->step, u->layer,
                                u->generation, u->window_steps, u->picks, u->gate_mass,
-                               u->used_experts, u->n_experts, u->unevenness, u->hub_share);
+                               u->used_experts, u->n_experts, u->unevenness, u->hub_share,
+                               u->idle_experts);
     }
     sqlite3_finalize(s);
     return status;
@@ -81,11 +82,11 @@ static enum cam_status write_generation(sqlite3 *sqlite, const struct cam_histor
         sqlite,
         "INSERT INTO generation_states (lineage, moment, step, layer, generation,"
         " state, subkeys_from, subkeys_to, first_expert, n_experts, documents,"
-        " reason, decision, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT"
-        " documents FROM trainer), ?, nullif(?, 0), ?)",
-        "iiinitiiiitit", at->lineage, at->moment, step, g->layer, g->generation,
+        " reason, decision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT"
+        " documents FROM trainer), ?, nullif(?, 0))",
+        "iiinitiiiiti", at->lineage, at->moment, step, g->layer, g->generation,
         generation_names[g->event], g->subkeys_from, g->subkeys_to, g->first_expert, g->n_experts,
-        cam_neutral_text(g->reason ? g->reason : "", reason, sizeof reason), g->decision, g->hash);
+        cam_neutral_text(g->reason ? g->reason : "", reason, sizeof reason), g->decision);
 }
 
 static enum cam_status write_generations(sqlite3 *sqlite, const struct cam_history_state *at,
@@ -134,14 +135,15 @@ static enum cam_status take_decision(void *context, const struct cam_decide_row 
                                  .amount = row->amount,
                                  .reason = strdup(row->reason),
                                  .evidence = strdup(row->evidence)};
+    snprintf(taken.part, sizeof taken.part, "%s", row->part ? row->part : "");
     d->list.decisions[d->list.n_decisions++] = taken;
     if (!taken.reason || !taken.evidence)
         return cam_fail(CAM_ERR_OS, "no memory for a decision");
     d->next_id++;
-    return cam_sql_run(d->sqlite, "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                       "iiiitnittt", d->at->lineage, d->at->moment, taken.decision, d->step,
+    return cam_sql_run(d->sqlite, "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                       "iiiitnitttt", d->at->lineage, d->at->moment, taken.decision, d->step,
                        cam_decide_kind_name(row->kind), row->layer, row->amount, row->reason,
-                       row->evidence, d->origin);
+                       row->evidence, d->origin, taken.part);
 }
 
 static enum cam_decision_kind action_kind(const char *action) {
@@ -427,7 +429,9 @@ static enum cam_status read_trained(sqlite3 *sqlite, void *context) {
     CAM_TRY(cam_sql_query(sqlite, &s,
                           "SELECT t.document, coalesce(d.feed, 0), t.bytes, t.tokens, d.domain"
                           " FROM living_trained AS t JOIN documents AS d ON d.document ="
-                          " t.document WHERE t.rank > ? ORDER BY t.rank",
+                          " t.document WHERE t.rank > ? AND NOT EXISTS (SELECT 1 FROM living_holds"
+                          " AS h WHERE h.document = t.document AND h.moment > t.moment)"
+                          " ORDER BY t.rank",
                           "i", t->skip));
     enum cam_status status = cam_sql_step(s, &row);
     while (status == CAM_OK && row) {

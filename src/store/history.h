@@ -46,6 +46,7 @@ struct cam_usage { /* one window: the steps since the previous usage rows */
     int64_t used_experts, n_experts;
     double unevenness; /* log E + sum z log z, nats */
     double hub_share;
+    int64_t idle_experts; /* not picked for recycle.idle_windows windows or more */
 };
 struct cam_quarantine {
     int64_t document;
@@ -56,7 +57,6 @@ enum cam_generation_event {
     CAM_CHANGE_BORN,
     CAM_CHANGE_OPENING,
     CAM_CHANGE_OPENED,
-    CAM_CHANGE_FROZEN,
 };
 struct cam_generation_change {
     int layer;
@@ -66,7 +66,26 @@ struct cam_generation_change {
     int64_t first_expert, n_experts;
     const char *reason;
     int64_t decision; /* that caused it, 0 if none */
-    const char *hash; /* content at freezing, else NULL */
+};
+
+#define CAM_PART_BYTES 16
+
+/* A part of the model stops moving or moves again. */
+struct cam_freeze {
+    int layer;          /* -1: what belongs to no block */
+    const char *part;   /* experts, subkeys, queries, norms, embeddings or trunk */
+    int64_t generation; /* of experts and sub-keys; -1: the part has none */
+    int frozen;         /* 0: thawed */
+    const char *reason;
+    int64_t decision;
+    const char *hash; /* content at freezing; NULL when thawed */
+};
+
+/* A dead expert began anew. */
+struct cam_recycled {
+    int layer;
+    int64_t expert, incarnation, generation;
+    int64_t idle_windows; /* in a row without a pick */
 };
 
 struct cam_step_commit {
@@ -92,12 +111,14 @@ struct cam_step_commit {
 };
 
 enum cam_decision_kind {
-    CAM_DECIDE_GROW,   /* amount = sub-keys to add; layer -1: all */
-    CAM_DECIDE_FREEZE, /* amount = generation; layer -1: all */
-    CAM_DECIDE_ANCHOR, /* amount = strength in thousandths */
+    CAM_DECIDE_GROW,    /* amount = sub-keys to add; layer -1: all */
+    CAM_DECIDE_FREEZE,  /* part; amount = generation of experts and sub-keys; layer -1: all */
+    CAM_DECIDE_THAW,    /* the same */
+    CAM_DECIDE_ANCHOR,  /* amount = strength in thousandths */
+    CAM_DECIDE_RECYCLE, /* amount = experts of a layer at most; layer -1: all */
     CAM_DECIDE_EVALUATE,
     CAM_DECIDE_SNAPSHOT,
-    CAM_DECIDE_QUARANTINE, /* amount = document (already trained: recorded, see schema/README) */
+    CAM_DECIDE_QUARANTINE, /* amount = document, trained already: not replayed any more */
     CAM_DECIDE_PRUNE,
     CAM_DECIDE_VERIFY,
 };
@@ -106,8 +127,9 @@ struct cam_decision {
     enum cam_decision_kind kind;
     int layer;
     int64_t amount;
-    char *reason;   /* owned by the list */
-    char *evidence; /* JSON, owned by the list */
+    char part[CAM_PART_BYTES]; /* of freeze and thaw, else "" */
+    char *reason;              /* owned by the list */
+    char *evidence;            /* JSON, owned by the list */
 };
 struct cam_decisions {
     struct cam_decision *decisions;
@@ -128,6 +150,18 @@ CAM_MUST_USE enum cam_status cam_history_commit_step(struct cam_database *databa
 CAM_MUST_USE enum cam_status
 cam_history_generations(struct cam_database *database, int64_t step,
                         const struct cam_generation_change *generations, size_t n_generations);
+/* Parts freeze or thaw. */
+CAM_MUST_USE enum cam_status cam_history_freezes(struct cam_database *database, int64_t step,
+                                                 const struct cam_freeze *freezes, size_t n);
+/* Experts of one or more layers began anew because of DECISION. */
+CAM_MUST_USE enum cam_status cam_history_recycled(struct cam_database *database, int64_t step,
+                                                  int64_t decision,
+                                                  const struct cam_recycled *experts, size_t n);
+/* DOCUMENT, which has been trained on, is quarantined: cam_history_trained leaves it out from now
+ * on, and a rollback to before it holds it.  *DONE = 0: not trained, or withdrawn before; nothing
+ * is written then. */
+CAM_MUST_USE enum cam_status cam_history_withdraw(struct cam_database *database, int64_t step,
+                                                  int64_t document, const char *reason, int *done);
 /* What came of a decision: "done", "refused: at the cap", ... */
 CAM_MUST_USE enum cam_status cam_history_outcome(struct cam_database *database, int64_t decision,
                                                  const char *outcome);
@@ -171,8 +205,8 @@ struct cam_trained {
     const char *domain; /* borrowed for the call */
 };
 typedef enum cam_status cam_trained_fn(void *context, const struct cam_trained *trained);
-/* Documents trained in the living history, in the order in which they were finished: the ranks that
- * replay draws from.  Skips the first SKIP. */
+/* Documents trained in the living history and not withdrawn since, in the order in which they were
+ * finished: what replay draws from.  Skips the first SKIP ranks. */
 CAM_MUST_USE enum cam_status cam_history_trained(struct cam_database *database, int64_t skip,
                                                  cam_trained_fn *fn, void *context);
 

@@ -158,13 +158,13 @@ POOL_TEST(ff_state, T10_frozen_rows_keep_their_bits_in_both_paths) {
         rig_init(&rig, kind, &config, 30, 2);
         walk(&rig);
         RIG_OK(cam_peer_freeze(rig.ff, 0, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, 1));
-        RIG_OK(cam_peer_generation_hash(rig.ff, 0, &before));
+        RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS, &before));
         walk(&rig);
-        RIG_OK(cam_peer_generation_hash(rig.ff, 0, &after));
+        RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS, &after));
         cr_assert(cam_hash_equal(before, after));
         RIG_OK(cam_peer_freeze(rig.ff, 0, CAM_PEER_EXPERTS, 0));
         rig_step(&rig, 20);
-        RIG_OK(cam_peer_generation_hash(rig.ff, 0, &after));
+        RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS, &after));
         cr_assert(!cam_hash_equal(before, after));
         rig_release(&rig);
     }

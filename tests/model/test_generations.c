@@ -61,13 +61,13 @@ POOL_TEST(generations, growth_keeps_every_output_bit) {
         rig_forward(&rig, training);
         cam_real *before = copy_output(&rig);
         rig_step(&rig, 3); /* growth looks at the last training pass */
-        RIG_OK(cam_peer_generation_hash(rig.ff, 0, &old));
+        RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS, &old));
         for (size_t i = 0; i < 4 && training; i++) {
             rig_forward(&rig, 1);
             free(before);
             before = copy_output(&rig);
             grow(&rig, amounts[i], 10 + i);
-            RIG_OK(cam_peer_generation_hash(rig.ff, 0, &now));
+            RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS, &now));
             cr_assert(cam_hash_equal(old, now));
             cr_assert_eq(cam_pool_row(&cam_peer_of(rig.ff)->pool, 3599), row);
             rig_forward(&rig, 0);
@@ -200,17 +200,17 @@ POOL_TEST(generations, T10_frozen_rows_are_bit_identical_after_noisy_steps) {
     cr_assert_eq(cam_peer_freeze(rig.ff, 1, CAM_PEER_SUBKEYS, 1), CAM_ERR_CONFIG);
     RIG_OK(cam_peer_freeze(rig.ff, 0, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, 1));
     struct cam_hash old, young, hash;
-    RIG_OK(cam_peer_generation_hash(rig.ff, 0, &old));
-    RIG_OK(cam_peer_generation_hash(rig.ff, 1, &young));
+    RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, &old));
+    RIG_OK(cam_peer_generation_hash(rig.ff, 1, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, &young));
     for (uint64_t step = 0; step < 20; step++)
         rig_step(&rig, step + 10);
-    RIG_OK(cam_peer_generation_hash(rig.ff, 0, &hash));
+    RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, &hash));
     cr_assert(cam_hash_equal(hash, old));
-    RIG_OK(cam_peer_generation_hash(rig.ff, 1, &hash));
+    RIG_OK(cam_peer_generation_hash(rig.ff, 1, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, &hash));
     cr_assert(!cam_hash_equal(hash, young));
     RIG_OK(cam_peer_freeze(rig.ff, 0, CAM_PEER_EXPERTS, 0));
     rig_step(&rig, 40);
-    RIG_OK(cam_peer_generation_hash(rig.ff, 0, &hash));
+    RIG_OK(cam_peer_generation_hash(rig.ff, 0, CAM_PEER_EXPERTS | CAM_PEER_SUBKEYS, &hash));
     cr_assert(!cam_hash_equal(hash, old));
     rig_release(&rig);
 }
@@ -334,7 +334,7 @@ POOL_TEST(generations, evenly_used_experts_have_no_unevenness) {
     rig_init(&rig, kind, &life_config, TOKENS, 1);
     struct cam_peer *peer = cam_peer_of(rig.ff);
     for (uint64_t e = 0; e < 3600; e++)
-        *cam_pool_usage(&peer->pool, e) = (struct cam_expert_usage){3, 0.5f};
+        *cam_pool_usage(&peer->pool, e) = (struct cam_expert_usage){.picks = 3, .gate_mass = 0.5f};
     struct cam_peer_usage usage;
     cam_peer_usage(rig.ff, CAM_ALL_GENERATIONS, &usage);
     cr_assert_float_eq(usage.unevenness, 0, 1e-9);

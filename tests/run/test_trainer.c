@@ -262,10 +262,10 @@ static void grows_and_freezes(const char *ff) {
     cr_assert_eq(cam_peer_n_generations(pool(&w)), 2);
     cr_assert_eq(cam_peer_n_experts(pool(&w)), 20 * 20);
     cr_assert(cam_peer_generation(pool(&w), 0)->frozen_experts);
-    OK(cam_peer_generation_hash(pool(&w), 0, &frozen));
+    OK(cam_peer_generation_hash(pool(&w), 0, CAM_PEER_EXPERTS, &frozen));
     advance(&w, 0);
     cr_assert_eq(cam_peer_n_experts(pool(&w)), 24 * 24);
-    OK(cam_peer_generation_hash(pool(&w), 0, &after));
+    OK(cam_peer_generation_hash(pool(&w), 0, CAM_PEER_EXPERTS, &after));
     cr_assert(cam_hash_equal(frozen, after));
     cr_assert_eq(cam_peer_generation(pool(&w), 1)->state, CAM_GENERATION_OPEN);
     int64_t kept = 0;

@@ -1,4 +1,5 @@
 cam_test(run trainer LABELS unit)
+cam_test(run protect LABELS unit)
 cam_test(run service LABELS unit fault)
 cam_test(run week LABELS unit)
 if(MICROHTTPD_FOUND) # feed/tests.cmake

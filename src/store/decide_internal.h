@@ -1,0 +1,38 @@
+/* decide_internal.h - shared by decide.c (asking) and decide_check.c (what a policy may contain).
+ */
+#ifndef CAM_STORE_DECIDE_INTERNAL_H
+#define CAM_STORE_DECIDE_INTERNAL_H
+
+#include "store/decide.h"
+
+#include <stddef.h>
+
+/* A kind of decision and the view that asks for it. */
+struct cam_decide_kind {
+    enum cam_decision_kind kind;
+    const char *name, *view; /* view NULL: schedules and people ask, policies cannot */
+    int needs_amount;        /* columns layer and amount */
+    int has_part;            /* an optional column part */
+};
+extern const struct cam_decide_kind cam_decide_kinds[]; /* ends with a NULL name */
+
+/* The decide_ views there are, or (NAMES) the kinds, in OUT: "a, b and c".  Returns OUT. */
+char *cam_decide_list(int names, char *out, size_t out_bytes);
+
+/* Bounds what SQLITE may do for the statements that follow: instructions, length of strings.
+ * Returns what cam_decide_lift needs. */
+struct cam_decide_bound {
+    int64_t left;
+};
+int cam_decide_limit(sqlite3 *sqlite, struct cam_decide_bound *bound);
+void cam_decide_lift(sqlite3 *sqlite, int old_length);
+/* What went wrong, in words; borrowed. */
+const char *cam_decide_words(sqlite3 *sqlite, int code);
+
+/* The column called NAME, or -1. */
+int cam_decide_column(sqlite3_stmt *statement, const char *name);
+
+/* Whether a policy's views are of that name. */
+int cam_decide_is_policy_view(const char *name);
+
+#endif
