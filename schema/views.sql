@@ -130,8 +130,12 @@ SELECT f.feed, f.name, f.url_display AS url, f.format, f.interval_s,
         AS next_poll_at,
     (SELECT count(*) FROM documents AS d WHERE d.feed = f.feed AND d.admission = 'quarantined')
         AS quarantined,
-    coalesce(r.share, 0.0) AS share, f.ttl_s, f.ca_file
+    coalesce(r.share, 0.0) AS share, f.ttl_s, f.ca_file, f.fulltext
 FROM feeds AS f LEFT JOIN living_shares AS r ON r.feed = f.feed;
+
+CREATE VIEW v1_pages AS
+SELECT p.feed, p.document, d.url_display AS url, p.problem, p.http_status, p.fetched_at
+FROM entry_pages AS p LEFT JOIN documents AS d ON d.document = p.document;
 
 -- One row: what waits for training, against the bounds that make fetching wait.  While it is less
 -- than a batch may need (batch_bytes, 64 bytes a token, the longest there is), it is not full, whatever the bounds say.
@@ -320,7 +324,9 @@ SELECT s.schedule, s.spec, s.action, s.every_documents, s.position, s.removed,
         AS decisions,
     (SELECT count(*) FROM journal AS j WHERE j.kind = s.action
          AND json_extract(j.body, '$.reason') = 'schedule ' || s.schedule) AS journalled,
-    strftime('%Y-%m-%dT%H:%M:%SZ', s.last_due_at_ms / 1000, 'unixepoch') AS last_due_at
+    CASE WHEN EXISTS (SELECT 1 FROM journal AS j WHERE j.kind = s.action
+             AND json_extract(j.body, '$.reason') = 'schedule ' || s.schedule) THEN
+        strftime('%Y-%m-%dT%H:%M:%SZ', s.last_due_at_ms / 1000, 'unixepoch') END AS last_due_at
 FROM schedules AS s;
 
 CREATE VIEW v1_events AS

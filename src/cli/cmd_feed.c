@@ -15,7 +15,7 @@
 
 static const char help[] =
     "usage: cambium feed add URL [--name NAME] [--every DURATION] [--format FORMAT] [--ca FILE]\n"
-    "                        [--later]\n"
+    "                        [--fulltext on|off] [--later]\n"
     "       cambium feed list [--json]\n"
     "       cambium feed remove URL\n"
     "       cambium feed import-opml FILE [--every DURATION]\n"
@@ -25,6 +25,8 @@ static const char help[] =
     "                    for longer gets it, up to a day\n"
     "  --format FORMAT   atom, rss, jsonfeed, ndjson, html or text (default: found by looking)\n"
     "  --ca FILE         PEM certificates to trust for this feed instead of the system's\n"
+    "  --fulltext on|off take the text of an entry's page where the feed has only a summary of it\n"
+    "                    (default: the setting feed.fulltext)\n"
     "  --later           only write it down; the first poll is the next run's\n"
     "  --json            one object a line\n"
     "\n"
@@ -45,7 +47,7 @@ static const char help[] =
 struct options {
     const char *name, *format, *ca;
     int64_t interval_s;
-    int later, json;
+    int later, json, fulltext; /* -1: as the setting says */
 };
 
 /* The file by its whole path: the service runs elsewhere. */
@@ -54,6 +56,25 @@ static enum cam_status find_ca(const char *file, char path[PATH_MAX]) {
         return cam_fail_errno(CAM_ERR_NOINPUT, errno, "--ca %s: cannot open", file);
     if (access(path, R_OK) != 0)
         return cam_fail_errno(CAM_ERR_PERMISSION, errno, "--ca %s: cannot read", file);
+    return CAM_OK;
+}
+
+/* Where the poll was made here, its own line has said what it brought. */
+static void say_added(const struct options *o, const json_t *result) {
+    if (json_is_true(json_object_get(result, "poll_failed")))
+        cam_cli_say("the feed was added; its first poll failed and is tried again");
+    else if (json_is_true(json_object_get(result, "known")))
+        cam_cli_say("the feed was there already; what you gave was changed");
+    else if (json_is_true(json_object_get(result, "served")))
+        cam_cli_say("the feed was added; the running service polls it now: cambium feed list");
+    else if (o->later)
+        cam_cli_say("the feed was added; the next run polls it");
+}
+
+static enum cam_status parse_switch(const char *option, const char *text, int *on) {
+    if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+        return cam_fail(CAM_ERR_USAGE, "%s %.32s: on or off", option, text);
+    *on = strcmp(text, "on") == 0;
     return CAM_OK;
 }
 
@@ -68,14 +89,14 @@ static enum cam_status add(struct cam_cli *cli, const struct options *o) {
         CAM_TRY(cam_fetcher_format(o->format, &format));
     if (o->ca)
         CAM_TRY(find_ca(o->ca, ca));
-    CAM_TRY(cam_reach_change(
-        cli, "feed.add",
-        json_pack("{s:s,s:s*,s:s*,s:I,s:s*,s:b}", "url", url, "name", o->name, "format", o->format,
-                  "interval_s", (json_int_t)o->interval_s, "ca", o->ca ? ca : NULL, "poll",
-                  !o->later),
-        &result));
-    if (json_is_true(json_object_get(result, "poll_failed")))
-        cam_cli_say("the feed was added; its first poll failed and is tried again");
+    CAM_TRY(
+        cam_reach_change(cli, "feed.add",
+                         json_pack("{s:s,s:s*,s:s*,s:I,s:s*,s:b,s:o*}", "url", url, "name", o->name,
+                                   "format", o->format, "interval_s", (json_int_t)o->interval_s,
+                                   "ca", o->ca ? ca : NULL, "poll", !o->later, "fulltext",
+                                   o->fulltext < 0 ? NULL : json_boolean(o->fulltext)),
+                         &result));
+    say_added(o, result);
     json_decref(result);
     return CAM_OK;
 }
@@ -109,7 +130,8 @@ enum column {
 #define LIST_SQL                                                                                   \
     "SELECT name, url, state, interval_s, documents, trained, http_status, error, next_poll_at,"   \
     " format, duplicates, revisions, held_out, rejected, polls, failures, polled_at, quarantined," \
-    " share, ttl_s, ca_file, bytes_fetched FROM v1_feeds WHERE state <> 'removed' ORDER BY feed"
+    " share, ttl_s, ca_file, bytes_fetched, fulltext FROM v1_feeds WHERE state <> 'removed' "      \
+    "ORDER BY feed"
 
 static enum cam_status print_feed(void *context, const struct cam_value *v, size_t n) {
     const struct options *o = context;
@@ -122,13 +144,13 @@ static enum cam_status print_feed(void *context, const struct cam_value *v, size
                         : v[POLLS].whole == 0      ? "not polled yet"
                         : v[HTTP_STATUS].whole > 0 ? "good"
                                                    : "active";
-    printf("%s\n  %s: %s, every %s s, %s documents (%s trained, %s quarantined), share %.1f %%\n",
+    printf("%s\n  %s: %s, every %s s, %s document%s (%s trained, %s quarantined), share %.1f %%\n",
            cam_neutral_text(v[URL].text, url, sizeof url),
            *v[NAME].text ? cam_neutral_text(v[NAME].text, name, sizeof name) : "no name yet", state,
-           v[INTERVAL_S].text, v[DOCUMENTS].text, v[TRAINED].text, v[QUARANTINED].text,
-           100 * v[SHARE].real);
+           v[INTERVAL_S].text, v[DOCUMENTS].text, v[DOCUMENTS].whole == 1 ? "" : "s",
+           v[TRAINED].text, v[QUARANTINED].text, 100 * v[SHARE].real);
     if (!is_gone)
-        printf("  polled %s times, next poll %s\n", v[POLLS].text,
+        printf("  polled %s time%s, next poll %s\n", v[POLLS].text, v[POLLS].whole == 1 ? "" : "s",
                *v[NEXT_POLL_AT].text ? v[NEXT_POLL_AT].text : "as soon as it runs");
     if (*v[ERROR].text)
         printf("  failed %s time%s in a row: %s\n", v[FAILURES].text,
@@ -149,14 +171,12 @@ static enum cam_status list(struct cam_cli *cli, const struct options *o) {
 }
 
 static enum cam_status run(struct cam_cli *cli) {
-    static const struct option longs[] = {{"name", required_argument, NULL, 'n'},
-                                          {"every", required_argument, NULL, 'e'},
-                                          {"format", required_argument, NULL, 'f'},
-                                          {"ca", required_argument, NULL, 'c'},
-                                          {"later", no_argument, NULL, 'l'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {0}};
-    struct options o = {.interval_s = CAM_CLI_FEED_INTERVAL_S};
+    static const struct option longs[] = {
+        {"name", required_argument, NULL, 'n'},     {"every", required_argument, NULL, 'e'},
+        {"format", required_argument, NULL, 'f'},   {"ca", required_argument, NULL, 'c'},
+        {"fulltext", required_argument, NULL, 't'}, {"later", no_argument, NULL, 'l'},
+        {"json", no_argument, NULL, 'j'},           {0}};
+    struct options o = {.interval_s = CAM_CLI_FEED_INTERVAL_S, .fulltext = -1};
     int found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
         if (found == 'n')
@@ -167,6 +187,8 @@ static enum cam_status run(struct cam_cli *cli) {
             o.format = optarg;
         else if (found == 'c')
             o.ca = optarg;
+        else if (found == 't')
+            CAM_TRY(parse_switch("--fulltext", optarg, &o.fulltext));
         else if (found == 'l')
             o.later = 1;
         else if (found == 'j')

@@ -71,8 +71,11 @@ static int take_document(void *context, const struct cam_document *document) {
 
 static int take_rejected(void *context, const char *where, const char *why) {
     struct intake *in = context;
-    if (in->rejected++ < REJECTED_SHOWN)
-        cam_cli_say("%s: %s: %s", in->options->path, where, why);
+    const char *path = in->options->path; /* a folder's files are named by their whole path */
+    if (in->rejected++ < REJECTED_SHOWN && strncmp(where, path, strlen(path)) == 0)
+        cam_cli_say("%s: %s", where, why);
+    else if (in->rejected <= REJECTED_SHOWN)
+        cam_cli_say("%s: %s: %s", path, where, why);
     return in->options->dry_run ? CAM_OK : in->inner.rejected(in->inner.context, where, why);
 }
 
@@ -104,8 +107,8 @@ static enum cam_status dry_run(const struct options *o) {
     enum cam_status status = read_all(&in);
     cam_buffer_release(&in.line);
     if (status == CAM_OK)
-        cam_cli_say("%s: %lld documents, %lld rejected; nothing was journalled", o->path,
-                    (long long)in.documents, (long long)in.rejected);
+        cam_cli_say("%s: %lld document%s, %lld rejected; nothing was journalled", o->path,
+                    (long long)in.documents, in.documents == 1 ? "" : "s", (long long)in.rejected);
     return status;
 }
 
@@ -113,16 +116,18 @@ static enum cam_status report(const struct options *o, const struct cam_admissio
                               int64_t pending, int is_served) {
     if (o->json)
         return cam_cli_print_json(cam_intake_counts_json(c, pending));
-    printf("journalled   %s documents\n", cam_cli_grouped(c->journalled));
+    printf("journalled   %s document%s\n", cam_cli_grouped(c->journalled),
+           c->journalled == 1 ? "" : "s");
     printf("  held out   %s\n  quarantined %s\n  revisions  %s\n", cam_cli_grouped(c->held_out),
            cam_cli_grouped(c->quarantined), cam_cli_grouped(c->revisions));
     printf("duplicates   %s\nrejected     %s\n", cam_cli_grouped(c->duplicates),
            cam_cli_grouped(c->rejected));
     if (pending > 0 && is_served)
-        cam_cli_say("%s documents wait; the service trains on them", cam_cli_grouped(pending));
+        cam_cli_say("%s document%s; the service trains on %s", cam_cli_grouped(pending),
+                    pending == 1 ? " waits" : "s wait", pending == 1 ? "it" : "them");
     else if (pending > 0)
-        cam_cli_say("%s documents wait to be trained on: cambium run --once",
-                    cam_cli_grouped(pending));
+        cam_cli_say("%s document%s to be trained on: cambium run --once", cam_cli_grouped(pending),
+                    pending == 1 ? " waits" : "s wait");
     return CAM_OK;
 }
 

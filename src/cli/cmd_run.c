@@ -70,9 +70,15 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
 static void tell(const struct options *o, const struct cam_service_report *report,
                  const struct cam_progress *progress) {
     if (o->once && report->round.n_polled)
-        cam_cli_say("%zu feed%s polled, %s documents journalled", report->round.n_polled,
+        cam_cli_say("%zu feed%s polled, %s document%s journalled", report->round.n_polled,
                     report->round.n_polled == 1 ? "" : "s",
-                    cam_cli_grouped(report->round.counts.journalled));
+                    cam_cli_grouped(report->round.counts.journalled),
+                    report->round.counts.journalled == 1 ? "" : "s");
+    if (o->once && report->round.n_left)
+        cam_cli_say(
+            "%zu entr%s left for the next poll, as %s page%s could not be asked for in time",
+            report->round.n_left, report->round.n_left == 1 ? "y is" : "ies are",
+            report->round.n_left == 1 ? "its" : "their", report->round.n_left == 1 ? "" : "s");
     cam_cli_say("%s steps trained; %s documents and %s tokens in all, %s experts",
                 cam_cli_grouped(report->steps), cam_cli_grouped(progress->documents),
                 cam_cli_grouped(progress->tokens), cam_cli_grouped(progress->experts));

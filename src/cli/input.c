@@ -179,7 +179,11 @@ static enum cam_status reject(const struct walk *walk, const char *path, enum ca
     char why[1024];
     if (status != CAM_ERR_DATA && status != CAM_ERR_NOINPUT && status != CAM_ERR_PERMISSION)
         return status;
-    snprintf(why, sizeof why, "%s", cam_message());
+    size_t n = strlen(path);
+    const char *message = cam_message(), *rest = message;
+    if (strncmp(message, path, n) == 0 && strncmp(message + n, ": ", 2) == 0)
+        rest += n + 2; /* PATH is told beside it */
+    snprintf(why, sizeof why, "%s", rest);
     return walk->sink->rejected
                ? (enum cam_status)walk->sink->rejected(walk->sink->context, path, why)
                : CAM_OK;

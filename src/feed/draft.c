@@ -40,7 +40,7 @@ void cam_draft_clear(struct cam_draft *draft) {
         cam_buffer_clear(&draft->field[i]);
     cam_buffer_clear(&draft->text);
     cam_buffer_clear(&draft->html);
-    draft->has_text = draft->has_html = 0;
+    draft->has_text = draft->has_html = draft->is_summary = 0;
     draft->n_replaced = 0;
     draft->was_repaired = 0;
 }
@@ -185,6 +185,7 @@ enum cam_status cam_draft_deliver(struct cam_draft *draft, const char *where,
         .text_bytes = draft->text.size,
         .html = draft->has_html && draft->html.data ? draft->html.data : NULL,
         .n_replaced = count_replaced(draft),
+        .is_summary = draft->is_summary,
     };
     return (enum cam_status)sink->document(sink->context, &document);
 }

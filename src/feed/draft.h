@@ -37,6 +37,7 @@ struct cam_draft {
     struct cam_buffer scratch, meant;
     int has_text;
     int has_html;
+    int is_summary; /* see flow.h; the reader sets it */
     size_t n_replaced;
     int was_repaired; /* bytes of the input were replaced before it was cut into fields: the U+FFFD
                          in this document are counted */

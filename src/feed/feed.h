@@ -48,6 +48,7 @@ struct cam_feed_input {
     const char *language;     /* of the header Content-Language */
     const char *format;       /* its name; NULL or "": found by looking */
     int accept_pages;         /* an HTML page is a document, and not somebody's login form */
+    int main_text_only;       /* of a page: no text where its main text cannot be told */
     size_t n_replaced;        /* for readers: bytes that were replaced when it became UTF-8 */
 };
 

@@ -44,7 +44,7 @@ static enum cam_status fill(struct cam_draft *draft, const struct cam_feed_input
     const char *html = draft->html.data ? draft->html.data : "";
     if (status == CAM_OK)
         status = cam_html_main_text(html, draft->html.size, &text);
-    if (status == CAM_OK && text.size == 0)
+    if (status == CAM_OK && text.size == 0 && !input->main_text_only)
         status = cam_html_page_to_text(html, draft->html.size, &text);
     if (status == CAM_OK)
         status = cam_draft_set_text(draft, text.data ? text.data : "", text.size);

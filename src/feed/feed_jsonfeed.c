@@ -96,6 +96,7 @@ static enum cam_status fill(struct cam_draft *draft, const json_t *feed, const j
     const char *text = string_of(item, "content_text", &n_text);
     const char *html = string_of(item, "content_html", &n_html);
     const char *summary = string_of(item, "summary", &n);
+    draft->is_summary = !text && !html;
     if (text)
         CAM_TRY(cam_draft_set_text(draft, text, n_text));
     if (html)

@@ -180,6 +180,7 @@ static enum cam_status fill(struct delivery *d, const struct cam_xml_entry *entr
     const struct cam_xml_part *title = &entry->part[PART_TITLE], *content = best_text(entry);
     CAM_TRY(set_title(d, cam_xml_is_blank(&title->body) ? &entry->part[PART_OTHER_TITLE] : title));
     CAM_TRY(set_language(d, entry, content));
+    d->draft.is_summary = content != &entry->part[PART_CONTENT];
     if (cam_xml_is_blank(&content->body))
         return CAM_OK; /* a title alone: a document without text, admission decides about it */
     return set_content(d, content);

@@ -68,13 +68,75 @@ void cam_feed_poll_free(struct cam_feed_poll *p) {
         return;
     cam_feed_release(&p->feed);
     cam_fetch_result_release(&p->result);
+    cam_entry_pages_release(&p->pages);
     free(p->url);
     free(p);
 }
 
 /* ---- fetch ---- */
 
-void cam_feed_poll_fetch(struct cam_feed_poll *p) {
+static int wants_pages(const struct cam_feed_poll *p) {
+    return p->desk && (p->feed.fulltext < 0 ? p->settings.feed_fulltext != 0 : p->feed.fulltext);
+}
+
+/* Nothing at all is a feed without documents, unless it says it is XML, which needs a root. */
+static int is_empty(const struct cam_fetch_result *r) {
+    return r->body.size == 0 && !(r->content_type && strstr(r->content_type, "xml"));
+}
+
+static struct cam_feed_input input_of(const struct cam_feed_poll *p) {
+    const struct cam_fetch_result *r = &p->result;
+    return (struct cam_feed_input){.bytes = r->body.data ? r->body.data : "",
+                                   .n_bytes = r->body.size,
+                                   .content_type = r->content_type,
+                                   .base = r->effective_url,
+                                   .format = p->feed.format};
+}
+
+static int collect_document(void *context, const struct cam_document *document) {
+    struct cam_feed_poll *p = context;
+    return p->pages.n < (size_t)p->settings.feed_max_documents
+               ? cam_entry_pages_add(&p->pages, document)
+               : CAM_OK;
+}
+
+static int ignore_rejected(void *context, const char *where, const char *why) {
+    (void)context, (void)where, (void)why;
+    return CAM_OK;
+}
+
+/* What is wrong with the feed is found again, and told, when it is journalled. */
+static enum cam_status collect_entries(struct cam_feed_poll *p) {
+    struct cam_feed_limits limits;
+    const struct cam_feed_input input = input_of(p);
+    const struct cam_document_sink sink = {collect_document, ignore_rejected, p};
+    cam_feed_limits_init(&limits);
+    limits.max_entries = (size_t)p->settings.feed_max_documents;
+    enum cam_status status = cam_feed_read_input(&input, &limits, &sink, NULL);
+    if (status == CAM_ERR_DATA)
+        status = CAM_OK;
+    for (size_t i = 0; status == CAM_OK && i < p->pages.n; i++)
+        status = cam_feeds_know_entry(p->database, p->feed.feed, p->pages.entries[i].entry,
+                                      &p->pages.entries[i].is_known);
+    return status;
+}
+
+static void give_host_free(struct cam_feed_poll *p) {
+    p->host_is_free = 1;
+    cam_host_queue_end(p->host_queue, p->feed.host,
+                       cam_clock_seconds() + (double)p->settings.feed_host_gap / 1000);
+}
+
+static enum cam_status fetch_pages(struct cam_feed_poll *p) {
+    const struct cam_page_request request = {.settings = &p->settings,
+                                             .allow = p->allow,
+                                             .ca_file = p->feed.ca_file,
+                                             .stop = p->options->stop};
+    CAM_TRY(collect_entries(p));
+    return cam_entry_pages_fetch(&p->pages, p->desk, &request, p->feed.host);
+}
+
+static enum cam_status fetch_feed(struct cam_feed_poll *p) {
     struct cam_fetch_request request;
     cam_fetch_request_init(&request, p->url);
     request.etag = p->feed.etag;
@@ -86,7 +148,19 @@ void cam_feed_poll_fetch(struct cam_feed_poll *p) {
     request.stop = p->options->stop;
     request.max_bytes = (size_t)p->settings.feed_max_bytes;
     request.total_ms = (long)p->settings.feed_timeout * 1000;
-    p->status = cam_fetch(&request, &p->result);
+    return cam_fetch(&request, &p->result);
+}
+
+size_t cam_feed_poll_bytes(const struct cam_feed_poll *p) {
+    return p->result.body.size + p->pages.n_bytes;
+}
+
+void cam_feed_poll_fetch(struct cam_feed_poll *p) {
+    p->status = fetch_feed(p);
+    if (p->status == CAM_OK && wants_pages(p) && !p->result.not_modified && !is_empty(&p->result)) {
+        give_host_free(p);
+        p->status = fetch_pages(p);
+    }
     if (p->status != CAM_OK)
         snprintf(p->message, sizeof p->message, "%s", cam_message());
 }
@@ -123,15 +197,45 @@ static enum cam_status wait_for_room(struct cam_feed_poll *p, size_t n_bytes) {
     return CAM_OK;
 }
 
+/* DOCUMENT with what its page said.  *LEFT: its page waits for the next poll, and so does it. */
+static struct cam_document with_page(struct cam_feed_poll *p, const struct cam_document *document,
+                                     struct cam_page_outcome *outcome, char entry[33], int *left) {
+    struct cam_document d = *document;
+    *outcome = (struct cam_page_outcome){.entry = cam_entry_hash(document, entry)};
+    d.page = outcome;
+    const struct cam_entry_page *found = cam_entry_pages_find(&p->pages, entry);
+    *left = found && !found->is_done && !found->is_known;
+    if (!found || !found->is_done)
+        return d;
+    outcome->was_asked = 1;
+    outcome->http_status = found->page.http_status;
+    outcome->problem = found->page.text ? NULL : found->page.problem;
+    if (found->page.text) {
+        d.text = found->page.text;
+        d.text_bytes = found->page.n_bytes;
+        d.n_replaced = found->page.n_replaced;
+        d.html = NULL;
+    }
+    return d;
+}
+
 static int pass_document(void *context, const struct cam_document *document) {
     struct cam_feed_poll *p = context;
+    struct cam_document d = *document;
+    struct cam_page_outcome outcome;
+    char entry[33];
+    int left = 0;
     if (++p->n_documents > p->settings.feed_max_documents)
         return cam_fail(CAM_ERR_DATA,
                         "%s: more than feed.max_documents (%lld) documents in one fetch; to take "
                         "more: cambium config feed.max_documents N",
                         p->shown, (long long)p->settings.feed_max_documents);
-    CAM_TRY(wait_for_room(p, document->text_bytes));
-    return p->sink.document(p->sink.context, document);
+    if (cam_entry_is_summary(document))
+        d = with_page(p, document, &outcome, entry, &left);
+    if (left)
+        return CAM_OK;
+    CAM_TRY(wait_for_room(p, d.text_bytes));
+    return p->sink.document(p->sink.context, &d);
 }
 
 static int pass_rejected(void *context, const char *where, const char *why) {
@@ -162,9 +266,12 @@ static struct cam_poll row_of(const struct cam_feed_poll *p) {
     if (!r->not_modified)
         cam_feed_hints_read(r->body.data ? r->body.data : "", r->body.size, r->content_type,
                             &hints);
+    int is_whole = p->pages.n_left == 0; /* else the next poll needs the feed again */
+    int64_t asked_ms = cam_fetcher_retry_ms(p->pages.retry_after_s);
     return (struct cam_poll){
-        .etag = r->etag,
-        .last_modified = r->last_modified,
+        .etag = is_whole ? r->etag : NULL,
+        .last_modified = is_whole ? r->last_modified : NULL,
+        .host_not_before_ms = asked_ms > 0 ? cam_clock_unix_ms() + asked_ms : 0,
         .http_status = r->http_status,
         .n_bytes = (int64_t)r->body.size,
         .moved_url = r->moved_url,
@@ -176,20 +283,10 @@ static struct cam_poll row_of(const struct cam_feed_poll *p) {
     };
 }
 
-/* Nothing at all is a feed without documents, unless it says it is XML, which needs a root. */
-static int is_empty(const struct cam_fetch_result *r) {
-    return r->body.size == 0 && !(r->content_type && strstr(r->content_type, "xml"));
-}
-
 /* What a reader delivered before it came to a broken place stands. */
 static enum cam_status read_body(struct cam_feed_poll *p, const struct cam_feed_limits *limits,
                                  const struct cam_document_sink *sink) {
-    const struct cam_fetch_result *r = &p->result;
-    const struct cam_feed_input input = {.bytes = r->body.data ? r->body.data : "",
-                                         .n_bytes = r->body.size,
-                                         .content_type = r->content_type,
-                                         .base = r->effective_url,
-                                         .format = p->feed.format};
+    const struct cam_feed_input input = input_of(p);
     char message[CAM_FETCHER_MESSAGE_BYTES];
     enum cam_status status = cam_feed_read_input(&input, limits, sink, NULL);
     if (status != CAM_ERR_DATA)
@@ -232,6 +329,11 @@ static void tell(const struct cam_feed_poll *p, const struct cam_admission_count
             p->shown, (long long)c->journalled, c->journalled == 1 ? "" : "s",
             (long long)c->held_out, (long long)c->quarantined, (long long)c->duplicates,
             (long long)c->rejected);
+    if (p->pages.n_done + p->pages.n_left > 0)
+        cam_log(CAM_LOG_INFO,
+                "%s: %zu page%s asked for (v1_pages says what came of it), %zu left "
+                "for the next poll",
+                p->shown, p->pages.n_done, p->pages.n_done == 1 ? "" : "s", p->pages.n_left);
 }
 
 /* ---- failures ---- */
@@ -274,6 +376,7 @@ enum cam_status cam_feed_poll_finish(struct cam_feed_poll *p, struct cam_feed_ou
     *outcome = (struct cam_feed_outcome){0};
     enum cam_status status = p->status == CAM_OK ? journal_body(p, &outcome->counts)
                                                  : cam_fail(p->status, "%s", p->message);
+    outcome->n_left = status == CAM_OK ? p->pages.n_left : 0;
     if (status == CAM_OK)
         tell(p, &outcome->counts);
     if (status == CAM_OK || !is_feeds_fault(status))

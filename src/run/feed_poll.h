@@ -9,7 +9,9 @@
 
 #include "base/settings.h"
 #include "feed/fetch.h"
+#include "run/entry_pages.h"
 #include "run/fetcher.h"
+#include "run/page_desk.h"
 #include "store/journal.h"
 
 #include <stddef.h>
@@ -24,12 +26,18 @@ struct cam_feed_poll {
     size_t tag;         /* the caller's */
     int waits_for_room; /* in the inbox; 0: the caller trains afterwards */
     int is_addition;    /* of a feed just added: if nobody was asked, it stays due */
+    /* Where pages of entries are asked for; NULL: never.  The host of the feed is given free before
+     * that (host_is_free), as its pages have turns of their own. */
+    struct cam_page_desk *desk;
+    struct cam_host_queue *host_queue;
+    int host_is_free;
 
     char *url;                                   /* with credentials; owned */
     char shown[300];                             /* without */
     char hosts[CAM_SETTING_TEXT_BYTES];          /* feed.allow_hosts, cut into pieces */
     const char *allow[CAM_POLL_MAX_ALLOWED + 1]; /* those and the caller's */
     struct cam_fetch_result result;
+    struct cam_entry_pages pages;
     enum cam_status status; /* of the fetch */
     char message[CAM_FETCHER_MESSAGE_BYTES];
 
@@ -41,6 +49,7 @@ struct cam_feed_poll {
 /* What a poll came to. */
 struct cam_feed_outcome {
     struct cam_admission_counts counts;
+    size_t n_left; /* entries that were not journalled, as their page waits for another poll */
     enum cam_status fault; /* what the feed did wrong, with a message; CAM_OK if nothing */
     char message[CAM_FETCHER_MESSAGE_BYTES];
 };
@@ -51,6 +60,7 @@ CAM_MUST_USE enum cam_status cam_feed_poll_new(struct cam_database *database,
                                                const struct cam_settings *settings,
                                                struct cam_feed *feed, struct cam_feed_poll **poll);
 void cam_feed_poll_fetch(struct cam_feed_poll *poll);
+size_t cam_feed_poll_bytes(const struct cam_feed_poll *poll); /* held between fetch and finish */
 /* A feed's fault is written down and is no failure here.  CAM_STOPPED: nothing is written down, the
  * next poll brings it all again. */
 CAM_MUST_USE enum cam_status cam_feed_poll_finish(struct cam_feed_poll *poll,

@@ -8,6 +8,7 @@
 #include "run/feed_poll.h"
 #include "run/fetch_pool.h"
 #include "run/host_queue.h"
+#include "run/page_desk.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 #define ALL_HOURS        ((UINT32_C(1) << 24) - 1)
 #define ALL_DAYS         ((UINT32_C(1) << 7) - 1)
 #define LOOK_AGAIN_MS    1000 /* how soon a feed added by someone else is noticed */
-#define FULL_LOOKS    60
+#define FULL_LOOKS       60
 #define OWN_FAILURE_S    60.0 /* rest for a host when it was us who could not write */
 #define WINDOW           256  /* feeds of a round that may be ahead of the one to be journalled */
 #define MAX_PARKED_BYTES ((size_t)64 << 20) /* of bodies that wait for it */
@@ -114,6 +115,7 @@ static enum cam_status conclude(struct cam_feed_poll *poll, struct cam_fetcher_r
     CAM_TRY(status);
     add_counts(&round->counts, &outcome.counts);
     round->n_polled++;
+    round->n_left += outcome.n_left;
     if (outcome.fault != CAM_OK && round->n_failed++ == 0) {
         round->failure = outcome.fault;
         memcpy(round->message, outcome.message, sizeof round->message);
@@ -141,17 +143,19 @@ struct walk {
     size_t next; /* the first that is not journalled */
     size_t parked_bytes;
     struct cam_host_queue hosts;
+    struct cam_page_desk *desk;
     struct cam_fetch_pool *pool;
 };
 
 static enum cam_status start_slot(struct walk *w, size_t i) {
     struct cam_feed_poll *poll = NULL;
-    CAM_TRY(cam_host_queue_begin(&w->hosts, w->list.feeds[i].host));
     enum cam_status status =
         cam_feed_poll_new(w->database, w->options, &w->settings, &w->list.feeds[i], &poll);
     if (status != CAM_OK)
         return status;
     poll->tag = i;
+    poll->host_queue = &w->hosts;
+    poll->desk = w->desk;
     status = cam_fetch_pool_submit(w->pool, poll);
     if (status != CAM_OK)
         cam_feed_poll_free(poll);
@@ -168,8 +172,10 @@ static enum cam_status start_slots(struct walk *w) {
         if (busy >= (size_t)w->settings.feed_concurrency ||
             (i > w->next && w->parked_bytes > MAX_PARKED_BYTES))
             return CAM_OK;
-        if (w->slots[i].state != SLOT_WAITING ||
-            !cam_host_queue_may(&w->hosts, w->list.feeds[i].host, now))
+        int begun = 0;
+        if (w->slots[i].state == SLOT_WAITING)
+            CAM_TRY(cam_host_queue_try(&w->hosts, w->list.feeds[i].host, now, &begun));
+        if (!begun)
             continue;
         CAM_TRY(start_slot(w, i));
         busy++;
@@ -182,7 +188,7 @@ static enum cam_status journal_slots(struct walk *w, struct cam_fetcher_round *r
         struct slot *slot = &w->slots[w->next];
         if (slot->state == SLOT_FETCHED) {
             struct cam_feed_poll *poll = slot->poll;
-            w->parked_bytes -= poll->result.body.size;
+            w->parked_bytes -= cam_feed_poll_bytes(poll);
             *slot = (struct slot){.state = SLOT_OVER};
             CAM_TRY(conclude(poll, round));
         }
@@ -203,10 +209,11 @@ static enum cam_status walk_list(struct walk *w, struct cam_fetcher_round *round
             w->pool, cam_host_queue_wait_ms(&w->hosts, cam_clock_seconds(), LOOK_AGAIN_MS));
         if (!poll)
             continue;
-        cam_host_queue_end(&w->hosts, poll->feed.host,
-                           cam_clock_seconds() + (double)w->settings.feed_host_gap / 1000);
+        if (!poll->host_is_free)
+            cam_host_queue_end(&w->hosts, poll->feed.host,
+                               cam_clock_seconds() + (double)w->settings.feed_host_gap / 1000);
         w->slots[poll->tag] = (struct slot){.state = SLOT_FETCHED, .poll = poll};
-        w->parked_bytes += poll->result.body.size;
+        w->parked_bytes += cam_feed_poll_bytes(poll);
         CAM_TRY(journal_slots(w, round));
     }
     return CAM_OK;
@@ -217,6 +224,7 @@ static void release_walk(struct walk *w) {
     for (size_t i = 0; w->slots && i < w->list.n_feeds; i++)
         cam_feed_poll_free(w->slots[i].poll);
     free(w->slots);
+    cam_page_desk_free(w->desk);
     cam_host_queue_release(&w->hosts);
     cam_feeds_release(&w->list);
 }
@@ -227,6 +235,7 @@ static enum cam_status poll_list(struct walk *w, struct cam_fetcher_round *round
     w->slots = calloc(w->list.n_feeds + 1, sizeof *w->slots);
     if (!w->slots)
         return cam_fail(CAM_ERR_OS, "no memory for %zu feeds", w->list.n_feeds);
+    CAM_TRY(cam_page_desk_new(&w->hosts, &w->desk));
     CAM_TRY(cam_fetch_pool_new(&w->pool));
     warn_of_proxy(&w->settings);
     return walk_list(w, round);
@@ -236,8 +245,10 @@ enum cam_status cam_fetcher_round(struct cam_database *database,
                                   const struct cam_fetcher_options *options,
                                   struct cam_fetcher_round *round) {
     struct walk w = {.database = database, .options = options};
-    CAM_TRY(cam_feeds_list(database, &w.list));
-    enum cam_status status = poll_list(&w, round);
+    cam_host_queue_init(&w.hosts);
+    enum cam_status status = cam_feeds_list(database, &w.list);
+    if (status == CAM_OK)
+        status = poll_list(&w, round);
     release_walk(&w);
     return status;
 }
@@ -256,9 +267,24 @@ enum cam_status cam_fetcher_first_poll(struct cam_database *database,
                      : cam_fail(CAM_ERR_NOINPUT, "feed %lld: there is none", (long long)feed);
     cam_feeds_release(&list);
     CAM_TRY(status);
-    poll->is_addition = 1;
-    cam_feed_poll_fetch(poll);
-    return conclude(poll, round);
+    struct cam_host_queue hosts;
+    struct cam_page_desk *desk = NULL;
+    cam_host_queue_init(&hosts);
+    status = cam_page_desk_new(&hosts, &desk);
+    if (status == CAM_OK)
+        status = cam_host_queue_enter(&hosts, poll->feed.host, NULL);
+    if (status == CAM_OK) {
+        poll->is_addition = 1;
+        poll->host_queue = &hosts;
+        poll->desk = desk;
+        cam_feed_poll_fetch(poll);
+        status = conclude(poll, round);
+    } else {
+        cam_feed_poll_free(poll);
+    }
+    cam_page_desk_free(desk);
+    cam_host_queue_release(&hosts);
+    return status;
 }
 
 /* ---- the thread ---- */
@@ -271,7 +297,11 @@ struct cam_fetcher {
     pthread_t thread;
     struct cam_settings settings; /* as of this look */
     struct cam_host_queue hosts;
+    struct cam_page_desk *desk;
     struct cam_fetch_pool *pool;
+    int64_t
+        in_flight[CAM_FETCH_POOL_MAX]; /* feeds whose poll is under way; their hosts may be free */
+    size_t n_in_flight;
     int64_t looked_ms;         /* wall clock at the last look */
     int told_full, told_proxy; /* said already: the inbox is full, a proxy is used */
 };
@@ -280,17 +310,32 @@ static int should_stop(const struct cam_fetcher *f) {
     return atomic_load(&f->stop) || (f->callers_stop && atomic_load(f->callers_stop));
 }
 
+static int is_in_flight(const struct cam_fetcher *f, int64_t feed) {
+    for (size_t i = 0; i < f->n_in_flight; i++)
+        if (f->in_flight[i] == feed)
+            return 1;
+    return 0;
+}
+
+static void leave_flight(struct cam_fetcher *f, int64_t feed) {
+    for (size_t i = 0; i < f->n_in_flight; i++)
+        if (f->in_flight[i] == feed)
+            f->in_flight[i] = f->in_flight[--f->n_in_flight];
+}
+
+/* Its host has begun. */
 static enum cam_status start_feed(struct cam_fetcher *f, struct cam_feed *feed) {
     struct cam_feed_poll *poll = NULL;
-    char host[CAM_HOST_BYTES];
-    snprintf(host, sizeof host, "%s", feed->host);
+    int64_t number = feed->feed;
     CAM_TRY(cam_feed_poll_new(f->database, &f->options, &f->settings, feed, &poll));
     poll->waits_for_room = 1;
-    enum cam_status status = cam_host_queue_begin(&f->hosts, host);
-    if (status == CAM_OK)
-        status = cam_fetch_pool_submit(f->pool, poll);
+    poll->host_queue = &f->hosts;
+    poll->desk = f->desk;
+    enum cam_status status = cam_fetch_pool_submit(f->pool, poll);
     if (status != CAM_OK)
         cam_feed_poll_free(poll);
+    else
+        f->in_flight[f->n_in_flight++] = number;
     return status;
 }
 
@@ -302,12 +347,21 @@ static enum cam_status start_due(struct cam_fetcher *f) {
     if (busy >= most)
         return CAM_OK;
     /* Hosts that are being asked or rest come back among the due ones: look past them. */
-    CAM_TRY(cam_feeds_due(f->database, cam_clock_unix_ms(), most + f->hosts.n, &due));
+    CAM_TRY(cam_feeds_due(f->database, cam_clock_unix_ms(),
+                          most + cam_host_queue_size(&f->hosts) + f->n_in_flight, &due));
     enum cam_status status = CAM_OK;
     for (size_t i = 0; i < due.n_feeds && busy < most && status == CAM_OK; i++) {
-        if (!cam_host_queue_may(&f->hosts, due.feeds[i].host, now))
+        char host[CAM_HOST_BYTES];
+        int begun = 0;
+        if (is_in_flight(f, due.feeds[i].feed))
+            continue;
+        snprintf(host, sizeof host, "%s", due.feeds[i].host);
+        status = cam_host_queue_try(&f->hosts, host, now, &begun);
+        if (status != CAM_OK || !begun)
             continue;
         status = start_feed(f, &due.feeds[i]);
+        if (status != CAM_OK)
+            cam_host_queue_end(&f->hosts, host, 0);
         busy++;
     }
     cam_feeds_release(&due);
@@ -338,9 +392,14 @@ static enum cam_status conclude_next(struct cam_fetcher *f) {
     if (!poll)
         return CAM_OK;
     snprintf(host, sizeof host, "%s", poll->feed.host);
+    leave_flight(f, poll->feed.feed);
+    int host_is_free = poll->host_is_free;
     enum cam_status status = conclude(poll, &round);
     double rest = status == CAM_OK ? (double)f->settings.feed_host_gap / 1000 : OWN_FAILURE_S;
-    cam_host_queue_end(&f->hosts, host, cam_clock_seconds() + rest);
+    if (!host_is_free)
+        cam_host_queue_end(&f->hosts, host, cam_clock_seconds() + rest);
+    else if (status != CAM_OK)
+        cam_host_queue_rest(&f->hosts, host, cam_clock_seconds() + rest);
     return status;
 }
 
@@ -368,7 +427,8 @@ static void *fetcher_main(void *context) {
         if (status == CAM_OK || status == CAM_STOPPED)
             continue;
         cam_log(CAM_LOG_ERROR, "polling feeds: %s", cam_message());
-        /* What could not be written down would be fetched again: not every second on a full disk. */
+        /* What could not be written down would be fetched again: not every second on a full disk.
+         */
         for (int i = 0; !should_stop(f) && i < (status == CAM_ERR_FULL ? FULL_LOOKS : 1); i++)
             nanosleep(&(struct timespec){.tv_sec = LOOK_AGAIN_MS / 1000}, NULL);
     }
@@ -377,6 +437,7 @@ static void *fetcher_main(void *context) {
 
 static void free_fetcher(struct cam_fetcher *f) {
     cam_fetch_pool_free(f->pool);
+    cam_page_desk_free(f->desk);
     cam_host_queue_release(&f->hosts);
     free(f);
 }
@@ -391,7 +452,10 @@ enum cam_status cam_fetcher_start(struct cam_database *database,
     f->options = *options;
     f->callers_stop = options->stop;
     f->options.stop = &f->stop;
-    enum cam_status status = cam_fetch_pool_new(&f->pool);
+    cam_host_queue_init(&f->hosts);
+    enum cam_status status = cam_page_desk_new(&f->hosts, &f->desk);
+    if (status == CAM_OK)
+        status = cam_fetch_pool_new(&f->pool);
     int code = status == CAM_OK ? pthread_create(&f->thread, NULL, fetcher_main, f) : 0;
     if (code != 0)
         status = cam_fail_errno(CAM_ERR_OS, code, "cannot start the fetcher's thread");

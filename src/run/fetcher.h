@@ -45,6 +45,7 @@ struct cam_fetcher_options {
 /* What a round of polls came to. */
 struct cam_fetcher_round {
     size_t n_polled, n_failed;
+    size_t n_left;                      /* entries that wait for another poll (entry_pages.h) */
     struct cam_admission_counts counts; /* of all feeds together */
     enum cam_status failure;            /* of the first feed that failed, CAM_OK if none did */
     char message[CAM_FETCHER_MESSAGE_BYTES];

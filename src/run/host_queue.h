@@ -1,12 +1,14 @@
 /* host_queue.h - one request a host at a time, and a rest after each (FAULTS N17).
  *
- * Remembers only hosts that are busy or rest.  Not shared between threads; seconds are those of
- * cam_clock_seconds. */
+ * Remembers only hosts that are busy or rest.  Any number of threads may use one; seconds are those
+ * of cam_clock_seconds. */
 #ifndef CAM_RUN_HOST_QUEUE_H
 #define CAM_RUN_HOST_QUEUE_H
 
 #include "base/status.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 #define CAM_HOST_BYTES 256
@@ -17,19 +19,27 @@ struct cam_host {
     double free_at; /* when it is not busy */
 };
 
-/* Zero is an empty one. */
 struct cam_host_queue {
+    pthread_mutex_t mutex;  /* guards all below */
     struct cam_host *hosts; /* owned */
     size_t n, capacity;
 };
 
+void cam_host_queue_init(struct cam_host_queue *queue);
 void cam_host_queue_release(struct cam_host_queue *queue);
-/* Whether HOST may be asked at NOW.  Forgets hosts that have rested. */
-int cam_host_queue_may(struct cam_host_queue *queue, const char *host, double now);
-CAM_MUST_USE enum cam_status cam_host_queue_begin(struct cam_host_queue *queue, const char *host);
+/* 1: HOST may be asked at NOW, and is busy from here on; 0: it is busy or rests.  Forgets hosts
+ * that have rested. */
+CAM_MUST_USE enum cam_status cam_host_queue_try(struct cam_host_queue *queue, const char *host,
+                                                double now, int *begun);
+/* Waits until HOST may be asked and begins.  CAM_STOPPED: *STOP (may be NULL) became non-zero. */
+CAM_MUST_USE enum cam_status cam_host_queue_enter(struct cam_host_queue *queue, const char *host,
+                                                  const atomic_int *stop);
 /* HOST was asked and rests until FREE_AT. */
 void cam_host_queue_end(struct cam_host_queue *queue, const char *host, double free_at);
+/* HOST rests until FREE_AT at least, whoever asks it now. */
+void cam_host_queue_rest(struct cam_host_queue *queue, const char *host, double free_at);
 /* Milliseconds until the first of those that rest is free, at most MOST and at least 1. */
-long cam_host_queue_wait_ms(const struct cam_host_queue *queue, double now, long most);
+long cam_host_queue_wait_ms(struct cam_host_queue *queue, double now, long most);
+size_t cam_host_queue_size(struct cam_host_queue *queue);
 
 #endif

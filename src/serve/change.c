@@ -62,12 +62,13 @@ static enum cam_status first_poll(const struct cam_change_site *site, int64_t fe
 static enum cam_status feed_add(const struct cam_change_site *site, const json_t *arguments,
                                 json_t **result) {
     const char *url, *name = NULL, *format = NULL, *ca = NULL;
+    int fulltext = -1;
     const struct cam_feed_format *known_format;
     json_int_t interval_s;
     int64_t feed, known;
     int poll = 0, failed = 0;
-    UNPACK(arguments, "{s:s, s?s, s?s, s:I, s?s, s?b}", "url", &url, "name", &name, "format",
-           &format, "interval_s", &interval_s, "ca", &ca, "poll", &poll);
+    UNPACK(arguments, "{s:s, s?s, s?s, s:I, s?s, s?b, s?b}", "url", &url, "name", &name, "format",
+           &format, "interval_s", &interval_s, "ca", &ca, "poll", &poll, "fulltext", &fulltext);
     CAM_TRY(cam_fetcher_check_url(url));
     if (format)
         CAM_TRY(cam_fetcher_format(format, &known_format));
@@ -75,9 +76,13 @@ static enum cam_status feed_add(const struct cam_change_site *site, const json_t
     CAM_TRY(cam_feeds_add(database_of(site), url, name, format, interval_s, &feed));
     if (ca)
         CAM_TRY(cam_feeds_set_ca(database_of(site), feed, ca));
+    if (fulltext >= 0)
+        CAM_TRY(cam_feeds_set_fulltext(database_of(site), feed, fulltext));
     if (poll && !known)
         CAM_TRY(first_poll(site, feed, &failed));
-    return give(json_pack("{s:b}", "poll_failed", failed), result);
+    return give(json_pack("{s:b,s:b,s:b}", "poll_failed", failed, "known", known != 0, "served",
+                          site->is_service),
+                result);
 }
 
 static enum cam_status feed_import(const struct cam_change_site *site, const json_t *arguments,

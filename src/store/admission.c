@@ -41,6 +41,8 @@ struct pending {
     uint64_t simhash;
     size_t n_features; /* of the hash; too few: it means nothing */
     char reason[128];  /* "" or why it is quarantined */
+    struct cam_page_outcome
+        page; /* entry and problem owned; entry NULL: none was to be asked for */
 };
 
 struct cam_journal_writer {
@@ -59,7 +61,8 @@ struct cam_journal_writer {
 static void release_pending(struct pending *p) {
     free(p->guid), free(p->url), free(p->title), free(p->author), free(p->published);
     free(p->updated), free(p->language), free(p->domain), free(p->text_hash), free(p->blob);
-    free(p->text);
+    free(p->text), free((char *)(uintptr_t)p->page.entry);
+    free((char *)(uintptr_t)p->page.problem);
     memset(p, 0, sizeof *p);
 }
 
@@ -123,10 +126,27 @@ static void judge_text(struct pending *p) {
                  p->blob_bytes);
 }
 
+/* NULL stays NULL; *LOST is set if there is no memory. */
+static char *copy_text(const char *s, int *lost) {
+    char *copy = s ? strdup(s) : NULL;
+    *lost |= s && !copy;
+    return copy;
+}
+
+static void take_page(struct pending *p, const struct cam_page_outcome *page, int *lost) {
+    if (!page)
+        return;
+    p->page = *page;
+    p->page.entry = copy_text(page->entry, lost);
+    p->page.problem = copy_text(page->problem, lost);
+}
+
 static enum cam_status take_document(struct pending *p, ZSTD_CCtx *zstd,
                                      const struct cam_document *d) {
     char hex[CAM_HASH_HEX_BYTES];
+    int lost = 0;
     memset(p, 0, sizeof *p);
+    take_page(p, d->page, &lost);
     const char *text = d->text ? d->text : "";
     p->text_bytes = d->text ? d->text_bytes : 0;
     p->n_replaced = d->n_replaced;
@@ -141,7 +161,7 @@ static enum cam_status take_document(struct pending *p, ZSTD_CCtx *zstd,
     p->text_hash = strdup(hex);
     p->blob = malloc(bound);
     p->text = malloc(p->text_bytes + 1);
-    if (!p->text_hash || !p->blob || !p->text) {
+    if (!p->text_hash || !p->blob || !p->text || lost) {
         release_pending(p);
         return cam_fail(CAM_ERR_OS, "no memory for a document of %zu bytes", d->text_bytes);
     }
@@ -335,11 +355,10 @@ static enum cam_status judge(struct admit *a, struct pending *p, const char *dom
 }
 
 static enum cam_status insert_document(struct admit *a, const struct pending *p, const char *domain,
-                                       const struct verdict *v) {
+                                       const struct verdict *v, int64_t *position) {
     char title[DISPLAY_BYTES], author[DISPLAY_BYTES], url[DISPLAY_BYTES];
     const struct cam_journal_writer *w = a->writer;
-    int64_t position;
-    CAM_TRY(cam_rows_journal(a->sqlite, "document", 0, "", "", w->source, &position));
+    CAM_TRY(cam_rows_journal(a->sqlite, "document", 0, "", "", w->source, position));
     CAM_TRY(cam_sql_run(
         a->sqlite,
         "INSERT INTO documents (document, feed, source, guid, url, title, author, published,"
@@ -348,15 +367,15 @@ static enum cam_status insert_document(struct admit *a, const struct pending *p,
         " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0), nullif(?, 0))",
         "iittttttttttttt"
         "iittiii",
-        position, w->feed, w->source, p->guid, p->url, p->title, p->author, p->published,
+        *position, w->feed, w->source, p->guid, p->url, p->title, p->author, p->published,
         p->updated, p->language, display(p->title, title), display(p->author, author),
         display(p->url, url), domain, p->text_hash, (int64_t)p->text_bytes, (int64_t)p->n_replaced,
         v->admission, v->reason, v->probe, v->revises, v->near));
-    CAM_TRY(cam_sql_run(a->sqlite, "INSERT INTO document_texts VALUES (?, ?)", "ib", position,
+    CAM_TRY(cam_sql_run(a->sqlite, "INSERT INTO document_texts VALUES (?, ?)", "ib", *position,
                         (const void *)p->blob, p->blob_bytes));
     int is_quarantined = strcmp(v->admission, "quarantined") == 0;
     if (!is_quarantined && p->n_features >= CAM_SIMHASH_MIN_FEATURES)
-        CAM_TRY(cam_near_add(a->sqlite, position, p->simhash));
+        CAM_TRY(cam_near_add(a->sqlite, *position, p->simhash));
     if (a->share.bytes && strcmp(v->admission, "train") == 0)
         cam_share_add(&a->share, (int64_t)p->text_bytes);
     a->counts.journalled++;
@@ -370,13 +389,20 @@ static enum cam_status admit_one(struct admit *a, struct pending *p) {
     char domain[CAM_DOMAIN_BYTES];
     struct verdict verdict;
     int known = 0;
+    int64_t feed = a->writer->feed, position;
+    if (p->page.entry)
+        CAM_TRY(cam_entry_page_find(a->sqlite, feed, p->page.entry, &known));
+    a->counts.duplicates += known;
+    if (known)
+        return CAM_OK;
     if (!a->writer->probe_name)
         CAM_TRY(known_text(a, p, &known));
     if (known)
-        return CAM_OK;
+        return p->page.was_asked ? cam_entry_page_add(a->sqlite, feed, 0, &p->page) : CAM_OK;
     domain_of(a->writer, p, domain);
     CAM_TRY(judge(a, p, domain, &verdict));
-    return insert_document(a, p, domain, &verdict);
+    CAM_TRY(insert_document(a, p, domain, &verdict, &position));
+    return p->page.was_asked ? cam_entry_page_add(a->sqlite, feed, position, &p->page) : CAM_OK;
 }
 
 static enum cam_status write_batch(sqlite3 *sqlite, void *context) {

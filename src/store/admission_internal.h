@@ -49,6 +49,14 @@ double cam_share_with(const struct cam_share *share, int64_t n_bytes);
 /* Takes note of an admitted document of the feed. */
 void cam_share_add(struct cam_share *share, int64_t n_bytes);
 
+/* ---- entry_page.c: entries told from their page ---- */
+
+CAM_MUST_USE enum cam_status cam_entry_page_find(sqlite3 *sqlite, int64_t feed, const char *entry,
+                                                 int *known);
+/* DOCUMENT: its number, or 0 where its text had been journalled before. */
+CAM_MUST_USE enum cam_status cam_entry_page_add(sqlite3 *sqlite, int64_t feed, int64_t document,
+                                                const struct cam_page_outcome *page);
+
 /* ---- feeds.c ---- */
 
 /* Writes down what a poll left behind. */

@@ -56,6 +56,7 @@ struct add {
     const char *name, *format, *ca_file;
     int64_t interval_s;
     int64_t feed;
+    int fulltext;
     struct parts parts;
 };
 
@@ -134,6 +135,17 @@ enum cam_status cam_feeds_set_ca(struct cam_database *database, int64_t feed, co
     return cam_database_write_durable(database, set_ca, &a);
 }
 
+static enum cam_status set_fulltext(sqlite3 *sqlite, void *context) {
+    const struct add *a = context;
+    return cam_sql_run(sqlite, "UPDATE feeds SET fulltext = nullif(?2, -1) WHERE feed = ?1", "in",
+                       a->feed, a->fulltext);
+}
+
+enum cam_status cam_feeds_set_fulltext(struct cam_database *database, int64_t feed, int fulltext) {
+    struct add a = {.feed = feed, .fulltext = fulltext};
+    return cam_database_write_durable(database, set_fulltext, &a);
+}
+
 static enum cam_status remove_feed(sqlite3 *sqlite, void *context) {
     struct add *a = context;
     int64_t position;
@@ -161,7 +173,8 @@ enum cam_status cam_feeds_remove(struct cam_database *database, const char *url)
 static const char columns_sql[] =
     "SELECT f.feed, f.url, c.userinfo, f.host, f.name, f.format, f.etag, f.last_modified,"
     " f.ca_file, f.interval_s, f.next_poll_at_ms, f.failures, f.gone, f.ttl_s, f.skip_hours,"
-    " f.skip_days FROM feeds AS f LEFT JOIN feed_credentials AS c ON c.feed = f.feed ";
+    " f.skip_days, coalesce(f.fulltext, -1) FROM feeds AS f LEFT JOIN feed_credentials AS c ON "
+    "c.feed = f.feed ";
 static const char all_sql[] = "WHERE f.removed IS NULL ORDER BY f.feed";
 static const char one_sql[] = "WHERE f.removed IS NULL AND f.feed = ?1";
 static const char due_sql[] =
@@ -210,6 +223,7 @@ static enum cam_status read_feed(sqlite3_stmt *s, struct cam_feed *f) {
         .ttl_s = sqlite3_column_int64(s, 13),
         .skip_hours = (uint32_t)sqlite3_column_int64(s, 14),
         .skip_days = (uint32_t)sqlite3_column_int64(s, 15),
+        .fulltext = sqlite3_column_int(s, 16),
     };
     return is_lost ? cam_fail(CAM_ERR_OS, "no memory for feeds") : CAM_OK;
 }

@@ -7,6 +7,7 @@
  *
  * Admission (what happens when a document arrives), all in the transaction that journals it:
  *
+ *     entry of a feed whose page was asked for before    -> not journalled, counted (duplicate)
  *     same text as a document journalled before          -> not journalled, counted (duplicate)
  *     same text as a probe, from elsewhere               -> not journalled, probe notes it
  *     shorter than 16 bytes / longer than document.max_bytes / one unit repeated / repetitive as a
@@ -188,6 +189,7 @@ struct cam_feed {
     int64_t next_poll_at_ms;
     int64_t n_failures; /* since the last good poll */
     int gone;           /* 410: not polled again */
+    int fulltext;       /* 1, 0; -1: as the setting feed.fulltext says */
     int64_t ttl_s;      /* what the feed asks for, see struct cam_poll */
     uint32_t skip_hours, skip_days;
 };
@@ -209,6 +211,14 @@ CAM_MUST_USE enum cam_status cam_feeds_find(struct cam_database *database, const
 /* PEM file whose certificates FEED is checked with, instead of the system's; NULL: the system's. */
 CAM_MUST_USE enum cam_status cam_feeds_set_ca(struct cam_database *database, int64_t feed,
                                               const char *ca_file);
+/* Whether the pages of FEED's entries are asked for: 1, 0, or -1, as the setting feed.fulltext
+ * says.
+ */
+CAM_MUST_USE enum cam_status cam_feeds_set_fulltext(struct cam_database *database, int64_t feed,
+                                                    int fulltext);
+/* Whether the page of an entry of FEED was asked for before (struct cam_page_outcome). */
+CAM_MUST_USE enum cam_status cam_feeds_know_entry(struct cam_database *database, int64_t feed,
+                                                  const char *entry, int *known);
 CAM_MUST_USE enum cam_status cam_feeds_remove(struct cam_database *database, const char *url);
 /* Feeds that are not removed, by id.  Release with cam_feeds_release. */
 CAM_MUST_USE enum cam_status cam_feeds_list(struct cam_database *database, struct cam_feeds *feeds);

@@ -24,6 +24,7 @@ says "cambium ingest FILE"
 expect 65 cambium feed add -C w file:///etc/passwd
 expect 65 cambium run -C w --feed ftp://example.org/ --once
 expect 78 cambium feed add -C w "$BASE/x" --format word
+expect 64 cambium feed add -C w "$BASE/x" --fulltext maybe
 expect 66 cambium feed remove -C w "$BASE/good.ndjson"
 
 # A private address needs leave.

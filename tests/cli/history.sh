@@ -50,6 +50,7 @@ expect 0 cambium schedule add -C w 6h snapshot
 expect 0 cambium schedule remove -C w 2
 expect 0 cambium schedule list -C w --json
 [ "$(wc -l <out)" = 1 ] || fail "schedule list"
+has '"last_due_at": null'
 
 # A policy that would grow is not asked.
 cp -a w held

@@ -80,6 +80,11 @@ printf '\0\1\2' >folder/b/binary
 ln -s ../outside/secret.txt folder/link.txt
 ln -s ../outside folder/linked
 ln -s . folder/loop
+printf '<rss><channel><item>' >folder/cut.rss
+expect 0 cambium ingest --dry-run --json folder
+[ "$(grep -c 'folder/cut.rss' err)" = 1 ] || fail "the broken file is told once"
+! grep -q 'folder/cut.rss.*folder/cut.rss' err || fail "its path is told twice"
+rm folder/cut.rss
 expect 0 cambium ingest --dry-run --json folder
 says "folder/b/binary"
 says "7 documents, 1 rejected"

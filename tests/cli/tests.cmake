@@ -38,7 +38,7 @@ endif()
 
 # The fetcher, against the scripted server (see feed/tests.cmake for its libraries).
 if(MICROHTTPD_FOUND AND ZLIB_FOUND)
-  foreach(noun fetcher fetcher_load)
+  foreach(noun fetcher fetcher_load fulltext)
     cam_test(cli ${noun} SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD PkgConfig::ZLIB)
   endforeach()
 endif()

@@ -13,6 +13,7 @@ cam_test(feed formats)
 cam_test(feed dry_run)
 cam_test(feed address)
 cam_test(feed hints)
+cam_test(feed robots)
 
 # The scripted server needs a library that the service does not.
 pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd)
