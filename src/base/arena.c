@@ -1,5 +1,6 @@
 #include "base/arena.h"
 
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ enum cam_status cam_arena_reserve(struct cam_arena *arena, size_t n_bytes) {
         if (c->capacity - c->used >= n_bytes)
             return CAM_OK;
     if (!chunk_add(arena, n_bytes))
-        return cam_fail(CAM_ERR_OS, "out of memory: %zu bytes for one step; lower train.batch",
+        return cam_fail(CAM_ERR_OS, "out of memory: %zu bytes for one step; lower train.rows",
                         n_bytes);
     if (!arena->current)
         arena->current = arena->first;
@@ -83,6 +84,35 @@ void cam_arena_rewind(struct cam_arena *arena, struct cam_arena_mark mark) {
     arena->used = mark.used;
 }
 
+/* The innermost cam_arena_catch of this thread.  A status handed up through every layer's forward
+ * and backward pass would be checked a hundred times a step for what a step can meet once: the
+ * first time it needs more than any before. */
+static _Thread_local jmp_buf *catcher;
+static _Thread_local size_t missing_bytes;
+
+static _Noreturn void give_up(size_t n_bytes) {
+    if (!catcher) {
+        fprintf(stderr, "cambium: out of memory for %zu bytes of a step\n", n_bytes);
+        abort();
+    }
+    missing_bytes = n_bytes;
+    longjmp(*catcher, 1);
+}
+
+enum cam_status cam_arena_catch(cam_arena_fn *fn, void *context) {
+    jmp_buf here;
+    jmp_buf *const outer = catcher;
+    if (setjmp(here) == 0) {
+        catcher = &here;
+        fn(context);
+        catcher = outer;
+        return CAM_OK;
+    }
+    catcher = outer;
+    return cam_fail(CAM_ERR_OS, "out of memory: %zu bytes for one step; lower train.rows",
+                    missing_bytes);
+}
+
 void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes) {
     n_bytes = (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
     struct cam_arena_chunk *c = arena->current;
@@ -90,10 +120,8 @@ void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes) {
         c = c->next;
     if (!c)
         c = chunk_add(arena, n_bytes);
-    if (!c) {
-        fprintf(stderr, "cambium: out of memory for %zu bytes in a training step\n", n_bytes);
-        abort();
-    }
+    if (!c)
+        give_up(n_bytes);
     arena->current = c;
     void *block = c->data + c->used;
     c->used += n_bytes;

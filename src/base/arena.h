@@ -23,8 +23,9 @@ void cam_arena_init(struct cam_arena *arena);
 void cam_arena_release(struct cam_arena *arena);
 void cam_arena_reset(struct cam_arena *arena);
 
-/* Returns N_BYTES of uninitialised memory, valid until the next reset.  Running out of memory is
- * reported once by cam_arena_reserve below; here it aborts, because a step has no half-way. */
+/* Returns N_BYTES of uninitialised memory, valid until the next reset; never NULL.  Where there is
+ * none, control goes back to the cam_arena_catch that this thread is in; outside of one it aborts,
+ * because a step has no half-way. */
 void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes);
 
 /* Memory for a while: what was handed out after the mark is taken back by the rewind, and the arena is
@@ -35,6 +36,12 @@ struct cam_arena_mark {
 };
 struct cam_arena_mark cam_arena_mark(const struct cam_arena *arena);
 void cam_arena_rewind(struct cam_arena *arena, struct cam_arena_mark mark);
+
+/* Runs FN.  CAM_ERR_OS if an arena found no memory on the way: FN was then left in its middle
+ * (longjmp), so it must hold nothing that has to be released, and what it was changing is half
+ * changed.  May be nested; each thread is on its own. */
+typedef void cam_arena_fn(void *context);
+CAM_MUST_USE enum cam_status cam_arena_catch(cam_arena_fn *fn, void *context);
 
 /* Makes sure N_BYTES can be handed out without asking the system again. */
 CAM_MUST_USE enum cam_status cam_arena_reserve(struct cam_arena *arena, size_t n_bytes);

@@ -91,6 +91,31 @@ static enum cam_status status_of(int code) {
     }
 }
 
+/* A file system in user space or on a network may be interrupted anywhere (FAULTS C07). */
+static int open_again(const struct cam_fs *fs, const char *path, int flags) {
+    int fd;
+    do
+        fd = fs->open(fs->context, path, flags, 0644);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static int sync_again(const struct cam_fs *fs, int fd) {
+    int result;
+    do
+        result = fs->fdatasync(fs->context, fd);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
+static int sync_dir_again(const struct cam_fs *fs, const char *path) {
+    int result;
+    do
+        result = fs->sync_dir(fs->context, path);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
 enum cam_status cam_fs_write_all(const struct cam_fs *fs, int fd, const char *path,
                                  const void *bytes, size_t n_bytes) {
     const char *at = bytes;
@@ -140,8 +165,7 @@ enum cam_status cam_fs_file_begin(struct cam_fs_file *file, const struct cam_fs 
     if (n < 0 || n >= (int)sizeof temporary)
         return cam_fail(CAM_ERR_DATA, "%.80s...: the path exceeds %d bytes", path,
                         CAM_PATH_BYTES - 5);
-    int fd = fs->open(fs->context, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                      0644);
+    int fd = open_again(fs, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return cam_fail_errno(status_of(errno), errno, "%s: cannot create", temporary);
     file->fs = fs;
@@ -154,7 +178,7 @@ enum cam_status cam_fs_file_begin(struct cam_fs_file *file, const struct cam_fs 
 enum cam_status cam_fs_file_commit(struct cam_fs_file *file) {
     const struct cam_fs *fs = file->fs;
     const char *doing = "sync";
-    int failed = fs->fdatasync(fs->context, file->fd) != 0;
+    int failed = sync_again(fs, file->fd) != 0;
     int code = errno;
     /* close(2) may report a write error of its own (network file systems). */
     if (fs->close(fs->context, file->fd) != 0 && !failed)
@@ -172,7 +196,7 @@ enum cam_status cam_fs_file_commit(struct cam_fs_file *file) {
     if (slash)
         *slash = '\0';
     /* The name may or may not survive a power cut now; the caller must not count on it. */
-    if (fs->sync_dir(fs->context, slash ? (dir[0] ? dir : "/") : ".") != 0)
+    if (sync_dir_again(fs, slash ? (dir[0] ? dir : "/") : ".") != 0)
         return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot sync the folder", dir);
     return CAM_OK;
 }
@@ -190,7 +214,7 @@ enum cam_status cam_fs_read_file(const struct cam_fs *fs, const char *path, size
     enum cam_status status = CAM_OK;
     char *data = NULL;
     struct stat info;
-    int fd = fs->open(fs->context, path, O_RDONLY | O_CLOEXEC, 0);
+    int fd = open_again(fs, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cam_fail_errno(status_of(errno), errno, "%s: cannot open", path);
     if (fstat(fd, &info) != 0) {
@@ -226,8 +250,7 @@ out:
 enum cam_status cam_fs_try_room(const struct cam_fs *fs, const char *path, size_t n_bytes) {
     static const char zeros[1 << 16];
     enum cam_status status = CAM_OK;
-    int fd =
-        fs->open(fs->context, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = open_again(fs, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return cam_fail_errno(status_of(errno), errno, "%s: cannot create", path);
     while (status == CAM_OK && n_bytes > 0) {
@@ -235,7 +258,7 @@ enum cam_status cam_fs_try_room(const struct cam_fs *fs, const char *path, size_
         status = cam_fs_write_all(fs, fd, path, zeros, n);
         n_bytes -= n;
     }
-    if (status == CAM_OK && fs->fdatasync(fs->context, fd) != 0)
+    if (status == CAM_OK && sync_again(fs, fd) != 0)
         status = cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot sync", path);
     fs->close(fs->context, fd);
     fs->unlink(fs->context, path);

@@ -15,7 +15,8 @@
 
 #define CAM_PATH_BYTES 4096
 
-/* Each behaves as the system call of its name (-1 and errno on failure, short counts allowed). */
+/* Each behaves as the system call of its name (-1 and errno on failure, short counts and EINTR
+ * allowed, but not from close). */
 struct cam_fs {
     int (*open)(void *context, const char *path, int flags, mode_t mode);
     ssize_t (*write)(void *context, int fd, const void *bytes, size_t n_bytes);

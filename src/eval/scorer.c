@@ -25,9 +25,8 @@ void cam_scorer_release(struct cam_scorer *scorer) {
     scorer->weights = NULL;
 }
 
-void cam_scorer_finish(struct cam_scorer *scorer) {
-    if (scorer->n_rows == 0)
-        return;
+static void score_rows(void *context) {
+    struct cam_scorer *scorer = context;
     size_t t = scorer->t, n = scorer->n_rows * t;
     cam_arena_reset(scorer->arena);
     struct cam_pass pass = {.threads = scorer->threads, .arena = scorer->arena, .n_tokens = n};
@@ -39,8 +38,12 @@ void cam_scorer_finish(struct cam_scorer *scorer) {
     scorer->n_rows = 0;
 }
 
-void cam_scorer_add(struct cam_scorer *scorer, const uint16_t *ids, size_t n, uint16_t end_of_text,
-                    double *nll) {
+enum cam_status cam_scorer_finish(struct cam_scorer *scorer) {
+    return scorer->n_rows ? cam_arena_catch(score_rows, scorer) : CAM_OK;
+}
+
+enum cam_status cam_scorer_add(struct cam_scorer *scorer, const uint16_t *ids, size_t n,
+                               uint16_t end_of_text, double *nll) {
     size_t t = scorer->t, stride = t / 2;
     for (size_t start = 0, done = 0; done < n; start += stride) {
         size_t base = scorer->n_rows * t;
@@ -53,6 +56,7 @@ void cam_scorer_add(struct cam_scorer *scorer, const uint16_t *ids, size_t n, ui
         done = start + t < n ? start + t : n;
         scorer->sink[scorer->n_rows++] = nll;
         if (scorer->n_rows == CAM_SCORER_ROWS)
-            cam_scorer_finish(scorer);
+            CAM_TRY(cam_scorer_finish(scorer));
     }
+    return CAM_OK;
 }

@@ -31,9 +31,10 @@ CAM_MUST_USE enum cam_status cam_scorer_init(struct cam_scorer *scorer, struct c
 void cam_scorer_release(struct cam_scorer *scorer);
 
 /* Adds the score of IDS (N of them, the document's end-of-text token included if it should count)
- * to *NLL, some of it only once the scorer is finished.  IDS is borrowed for the call. */
-void cam_scorer_add(struct cam_scorer *scorer, const uint16_t *ids, size_t n, uint16_t end_of_text,
-                    double *nll);
-void cam_scorer_finish(struct cam_scorer *scorer);
+ * to *NLL, some of it only once the scorer is finished.  IDS is borrowed for the call.  Both:
+ * CAM_ERR_OS if the arena finds no memory; the scorer can only be released then. */
+CAM_MUST_USE enum cam_status cam_scorer_add(struct cam_scorer *scorer, const uint16_t *ids,
+                                            size_t n, uint16_t end_of_text, double *nll);
+CAM_MUST_USE enum cam_status cam_scorer_finish(struct cam_scorer *scorer);
 
 #endif

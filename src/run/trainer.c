@@ -104,9 +104,17 @@ static enum cam_status load_newest(struct cam_trainer *t, int writable) {
 }
 
 enum cam_status cam_trainer_recover(struct cam_trainer *t) {
+    t->lost = 1;
     CAM_TRY(load_newest(t, cam_workspace_writable(t->workspace)));
     CAM_TRY(cam_trainer_apply_settings(t));
-    return cam_trainer_rewind(t);
+    CAM_TRY(cam_trainer_rewind(t));
+    t->lost = 0;
+    return CAM_OK;
+}
+
+/* Nothing is saved or built upon that a failed call left half done. */
+static enum cam_status find_the_way(struct cam_trainer *t) {
+    return t->lost ? cam_trainer_recover(t) : CAM_OK;
 }
 
 enum cam_status cam_trainer_open(struct cam_workspace *workspace, struct cam_trainer **trainer) {
@@ -178,7 +186,7 @@ static enum cam_status act_on_control(struct cam_trainer *t) {
     return status;
 }
 
-enum cam_status cam_trainer_advance(struct cam_trainer *t, enum cam_advance *did) {
+static enum cam_status advance(struct cam_trainer *t, enum cam_advance *did) {
     CAM_TRY(read_ahead(t));
     int64_t limit = t->has_control ? t->control.position : INT64_MAX;
     int flush = t->has_control && t->control.kind == CAM_ITEM_FLUSH, done = 0;
@@ -195,6 +203,13 @@ enum cam_status cam_trainer_advance(struct cam_trainer *t, enum cam_advance *did
     }
     *did = CAM_ADVANCE_IDLE;
     return CAM_OK;
+}
+
+enum cam_status cam_trainer_advance(struct cam_trainer *t, enum cam_advance *did) {
+    CAM_TRY(find_the_way(t));
+    enum cam_status status = advance(t, did);
+    t->lost = status != CAM_OK;
+    return status;
 }
 
 void cam_trainer_progress(const struct cam_trainer *t, struct cam_progress *progress) {
@@ -214,11 +229,13 @@ void cam_trainer_progress(const struct cam_trainer *t, struct cam_progress *prog
 }
 
 enum cam_status cam_trainer_checkpoint(struct cam_trainer *t) {
+    CAM_TRY(find_the_way(t));
     return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, NULL);
 }
 
 enum cam_status cam_trainer_snapshot(struct cam_trainer *t, const char *tag,
                                      struct cam_snapshot *out) {
+    CAM_TRY(find_the_way(t));
     return cam_trainer_save(t, CAM_SNAPSHOT_KEPT, tag, out);
 }
 
@@ -226,12 +243,16 @@ enum cam_status cam_trainer_rollback(struct cam_trainer *t, const char *snapshot
                                      enum cam_rollback_mode mode, const char *reason,
                                      int64_t *lineage) {
     struct cam_snapshot found;
+    CAM_TRY(find_the_way(t));
     CAM_TRY(cam_snapshot_find(t->snapshots, snapshot, &found));
     CAM_TRY(cam_snapshot_check(t->snapshots, found.id));
     CAM_TRY(cam_history_rollback(t->database, found.id, mode, reason, lineage));
+    t->lost = 1; /* until memory has followed */
     CAM_TRY(cam_trainer_load(t, found.id));
     CAM_TRY(cam_trainer_apply_settings(t));
-    return cam_trainer_rewind(t);
+    CAM_TRY(cam_trainer_rewind(t));
+    t->lost = 0;
+    return CAM_OK;
 }
 
 void cam_trainer_size(const struct cam_trainer *t, struct cam_trainer_size *size) {

@@ -55,7 +55,9 @@ struct cam_progress {
     const char *domain;              /* being read; borrowed until the next call */
 };
 
-/* Does the next piece of work. */
+/* Does the next piece of work.  After a failure memory may be ahead of or behind what is written
+ * down, so the next call of this, checkpoint, snapshot or rollback begins with cam_trainer_recover.
+ */
 CAM_MUST_USE enum cam_status cam_trainer_advance(struct cam_trainer *trainer,
                                                  enum cam_advance *did);
 void cam_trainer_progress(const struct cam_trainer *trainer, struct cam_progress *progress);

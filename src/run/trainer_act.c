@@ -7,13 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-const cam_real *cam_trainer_replay_batch(struct cam_trainer *t, struct cam_arena *arena) {
-    const struct cam_batch *b = &t->packed.batch;
-    struct cam_pass pass = {.threads = t->threads, .arena = arena,
-                            .n_tokens = b->n_sequences * b->t, .training = 1};
-    cam_arena_reset(arena);
-    cam_model_forward(t->model, &pass, b->n_sequences, b->tokens);
-    return t->model->logits;
+struct replay {
+    struct cam_trainer *t;
+    struct cam_arena *arena;
+};
+
+static void replay_batch(void *context) {
+    const struct replay *r = context;
+    const struct cam_batch *b = &r->t->packed.batch;
+    struct cam_pass pass = {.threads = r->t->threads,
+                            .arena = r->arena,
+                            .n_tokens = b->n_sequences * b->t,
+                            .training = 1};
+    cam_arena_reset(r->arena);
+    cam_model_forward(r->t->model, &pass, b->n_sequences, b->tokens);
+}
+
+enum cam_status cam_trainer_replay_batch(struct cam_trainer *t, struct cam_arena *arena,
+                                         const cam_real **logits) {
+    struct replay r = {.t = t, .arena = arena};
+    CAM_TRY(cam_arena_catch(replay_batch, &r));
+    *logits = t->model->logits;
+    return CAM_OK;
 }
 
 double cam_relative_change(const cam_real *a, const cam_real *b, size_t n) {
@@ -32,12 +47,13 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
                                   const struct cam_decision *decision) {
     size_t n = t->packed.batch.n_sequences * t->packed.batch.t * t->model->shape.vocabulary;
     size_t from_queries = 0;
-    const cam_real *before = cam_trainer_replay_batch(t, &t->arena);
+    const cam_real *before, *after;
+    CAM_TRY(cam_trainer_replay_batch(t, &t->arena, &before));
     struct cam_peer_growth growth = {.subkeys = subkeys, .token_loss = token_loss,
                                      .seed = (uint64_t)t->settings.seed, .step = t->state.step,
                                      .ramp_steps = (uint32_t)t->settings.grow_ramp};
     CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
-    const cam_real *after = cam_trainer_replay_batch(t, &t->check_arena);
+    CAM_TRY(cam_trainer_replay_batch(t, &t->check_arena, &after));
     double change = cam_relative_change(before, after, n);
     const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);
     char reason[512];

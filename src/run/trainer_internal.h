@@ -66,6 +66,7 @@ struct cam_trainer {
     struct cam_packed packed;
     struct cam_replay replay;
     int n_unsound;               /* steps discarded in a row */
+    int lost;                    /* a call failed half-way: memory is not what is written down */
     uint64_t checkpoint_step;    /* step of the newest checkpoint */
     struct cam_step_report last; /* of the last sound step; nll points into the arena */
     double last_seconds;
@@ -102,8 +103,10 @@ CAM_MUST_USE enum cam_status cam_trainer_control(struct cam_trainer *trainer,
 
 /* Whether DECISION is about block I_BLOCK. */
 int cam_trainer_concerns(const struct cam_decision *decision, size_t i_block);
-/* Training forward pass over the last batch: its logits (N, V), in ARENA. */
-const cam_real *cam_trainer_replay_batch(struct cam_trainer *trainer, struct cam_arena *arena);
+/* Training forward pass over the last batch: *LOGITS (N, V), in ARENA. */
+CAM_MUST_USE enum cam_status cam_trainer_replay_batch(struct cam_trainer *trainer,
+                                                      struct cam_arena *arena,
+                                                      const cam_real **logits);
 /* Largest difference of two sets of logits over the largest logit. */
 double cam_relative_change(const cam_real *a, const cam_real *b, size_t n);
 

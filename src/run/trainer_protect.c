@@ -186,7 +186,8 @@ enum cam_status cam_trainer_recycle(struct cam_trainer *t, const struct cam_deci
                                     char *outcome, size_t outcome_bytes) {
     size_t n_logits = t->packed.batch.n_sequences * t->packed.batch.t * t->model->shape.vocabulary;
     size_t n_recycled = 0, i_block = 0;
-    const cam_real *before = cam_trainer_replay_batch(t, &t->arena);
+    const cam_real *before, *after;
+    CAM_TRY(cam_trainer_replay_batch(t, &t->arena, &before));
     for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
         if (cam_trainer_concerns(d, i_block) && d->amount > 0)
             CAM_TRY(recycle_pool(t, d, ff, i_block, &n_recycled));
@@ -195,7 +196,7 @@ enum cam_status cam_trainer_recycle(struct cam_trainer *t, const struct cam_deci
              (long long)t->settings.recycle_idle);
     if (n_recycled == 0)
         return CAM_OK;
-    const cam_real *after = cam_trainer_replay_batch(t, &t->check_arena);
+    CAM_TRY(cam_trainer_replay_batch(t, &t->check_arena, &after));
     snprintf(outcome, outcome_bytes, "done: %zu experts recycled; logits changed by %.1e",
              n_recycled, cam_relative_change(before, after, n_logits));
     cam_log(CAM_LOG_INFO, "step %llu: %s: %s", (unsigned long long)t->state.step, outcome,

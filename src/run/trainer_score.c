@@ -34,7 +34,7 @@ static enum cam_status score_probe(void *context, const struct cam_probe_text *t
     struct evaluation *e = context;
     if (e->n == 0 || e->scores[e->n - 1].probe != text->probe) {
         if (e->n == e->capacity) {
-            cam_scorer_finish(&e->scorer); /* no sink points into the old array any more */
+            CAM_TRY(cam_scorer_finish(&e->scorer)); /* no sink points into the old array now */
             size_t capacity = e->capacity ? e->capacity * 2 : 64;
             struct cam_score *scores = realloc(e->scores, capacity * sizeof *scores);
             if (!scores)
@@ -48,12 +48,12 @@ static enum cam_status score_probe(void *context, const struct cam_probe_text *t
     uint16_t *ids = NULL;
     size_t n_ids = 0;
     CAM_TRY(cam_trainer_encode(e->t, text->text, text->text_bytes, &ids, &n_ids));
-    cam_scorer_add(&e->scorer, ids, n_ids, cam_tokenizer_end_of_text(e->t->tokenizer),
-                   &score->nll);
+    enum cam_status status = cam_scorer_add(
+        &e->scorer, ids, n_ids, cam_tokenizer_end_of_text(e->t->tokenizer), &score->nll);
     free(ids);
     score->bytes += (int64_t)text->text_bytes;
     score->tokens += (int64_t)n_ids;
-    return CAM_OK;
+    return status;
 }
 
 enum cam_status cam_trainer_evaluate_at(struct cam_trainer *t, const char *reason, int64_t up_to,
@@ -61,11 +61,11 @@ enum cam_status cam_trainer_evaluate_at(struct cam_trainer *t, const char *reaso
     struct evaluation e = {.t = t};
     CAM_TRY(cam_scorer_init(&e.scorer, t->model, t->threads, &t->check_arena));
     enum cam_status status = cam_journal_probes(t->database, up_to, score_probe, &e);
-    if (status == CAM_OK) {
-        cam_scorer_finish(&e.scorer);
+    if (status == CAM_OK)
+        status = cam_scorer_finish(&e.scorer);
+    if (status == CAM_OK)
         status = cam_history_evaluation(t->database, (int64_t)t->state.step, reason, e.scores, e.n,
                                         evaluation);
-    }
     cam_scorer_release(&e.scorer);
     free(e.scores);
     return status;
@@ -85,14 +85,33 @@ enum cam_status cam_trainer_score(struct cam_trainer *t, const char *text, size_
     CAM_TRY(cam_trainer_encode(t, text, n_bytes, &ids, &n_ids));
     enum cam_status status = cam_scorer_init(&scorer, t->model, t->threads, &t->check_arena);
     if (status == CAM_OK) {
-        cam_scorer_add(&scorer, ids, n_ids, cam_tokenizer_end_of_text(t->tokenizer), &sum);
-        cam_scorer_finish(&scorer);
+        status = cam_scorer_add(&scorer, ids, n_ids, cam_tokenizer_end_of_text(t->tokenizer), &sum);
+        if (status == CAM_OK)
+            status = cam_scorer_finish(&scorer);
         cam_scorer_release(&scorer);
+    }
+    free(ids);
+    if (status == CAM_OK) {
         *nll = sum;
         *tokens = (int64_t)n_ids;
     }
-    free(ids);
     return status;
+}
+
+/* One more token of a text. */
+struct sampling {
+    struct cam_trainer *t;
+    const struct cam_sampler *sampler;
+    const uint16_t *ids;
+    size_t n;
+    uint64_t number;
+    uint16_t next;
+};
+
+static void sample_next(void *context) {
+    struct sampling *s = context;
+    s->next = cam_sample_next(s->t->model, s->t->threads, &s->t->check_arena, s->sampler, s->ids,
+                              s->n, s->number);
 }
 
 enum cam_status cam_trainer_generate(struct cam_trainer *t, const char *prompt, size_t max_tokens,
@@ -108,10 +127,11 @@ enum cam_status cam_trainer_generate(struct cam_trainer *t, const char *prompt, 
     n++;
     size_t first = n;
     for (size_t i = 0; status == CAM_OK && i < max_tokens; i++) {
-        ids[n] = cam_sample_next(t->model, t->threads, &t->check_arena, sampler, ids, n, i);
-        if (ids[n] == end)
+        struct sampling s = {.t = t, .sampler = sampler, .ids = ids, .n = n, .number = i};
+        status = cam_arena_catch(sample_next, &s);
+        if (status != CAM_OK || s.next == end)
             break;
-        n++;
+        ids[n++] = s.next;
     }
     if (status == CAM_OK)
         status = cam_tokenizer_decode(t->tokenizer, ids + first, n - first, text);

@@ -252,18 +252,32 @@ static void book_usage(struct cam_trainer *t, struct account *a) {
     t->state.window_from = t->state.step + 1;
 }
 
-static void account_init(struct cam_trainer *t, struct account *a) {
-    struct cam_arena *arena = &t->check_arena;
-    size_t pools = 0, i_block = 0, spans = t->packed.n_spans;
-    for (; cam_trainer_pool(t, &i_block); i_block++)
-        pools++;
-    cam_arena_reset(arena);
+static void account_init(struct account *a, size_t n_spans, size_t n_pools,
+                         struct cam_arena *arena) {
     *a = (struct account){0};
-    a->documents = cam_arena_alloc(arena, (spans + 1) * sizeof *a->documents);
+    cam_arena_reset(arena);
+    a->documents = cam_arena_alloc(arena, (n_spans + 1) * sizeof *a->documents);
     a->provenance =
-        cam_arena_alloc(arena, (spans * pools * CAM_CREDITS + 1) * sizeof *a->provenance);
-    a->usage = cam_arena_alloc(arena, (pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->usage);
-    a->changes = cam_arena_alloc(arena, (pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->changes);
+        cam_arena_alloc(arena, (n_spans * n_pools * CAM_CREDITS + 1) * sizeof *a->provenance);
+    a->usage = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->usage);
+    a->changes = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->changes);
+}
+
+/* A step and what is written down about it. */
+struct stepping {
+    struct cam_trainer *t;
+    struct account *account;
+};
+
+static void compute_step(void *context) {
+    const struct stepping *s = context;
+    struct cam_trainer *t = s->t;
+    size_t n_pools = 0, i_block = 0;
+    for (; cam_trainer_pool(t, &i_block); i_block++)
+        n_pools++;
+    account_init(s->account, t->packed.n_spans, n_pools, &t->check_arena);
+    cam_step_run(t->model, t->threads, &t->arena, &t->recipe, &t->packed.batch, t->state.step + 1,
+                 t->state.norm, &t->last);
 }
 
 /* The cursor after consuming the packed tokens (see cam_step_commit). */
@@ -289,43 +303,42 @@ static void running_scores(struct cam_trainer *t, const struct account *a, doubl
 }
 
 /* The step was sound and the model has moved: write it down, then do what the policy decides. */
-static enum cam_status commit(struct cam_trainer *t, const struct cam_step_report *report) {
-    struct account a;
+static enum cam_status commit(struct cam_trainer *t, struct account *a,
+                              const struct cam_step_report *report) {
     struct cam_decisions decisions = {0};
-    account_init(t, &a);
-    book_spans(t, &a, report->nll);
-    open_generations(t, &a);
-    book_usage(t, &a);
+    book_spans(t, a, report->nll);
+    open_generations(t, a);
+    book_usage(t, a);
     move_cursor(t);
-    running_scores(t, &a, report->grad_norm);
+    running_scores(t, a, report->grad_norm);
     t->state.step++;
     t->state.tokens += (int64_t)t->packed.n_new;
-    t->state.documents += (int64_t)a.n_documents;
+    t->state.documents += (int64_t)a->n_documents;
     struct cam_step_commit row = {.step = (int64_t)t->state.step,
                                   /* The document in progress is not consumed. */
                                   .position = t->state.position - (t->state.offset > 0),
                                   .offset = t->state.offset,
                                   .new_tokens = (int64_t)t->packed.n_new,
-                                  .new_bytes = a.new_bytes,
+                                  .new_bytes = a->new_bytes,
                                   .replay_tokens = (int64_t)t->packed.n_replay,
-                                  .nll_new = t->packed.n_new ? a.nll_new : NAN,
-                                  .nll_replay = t->packed.n_replay ? a.nll_replay : NAN,
+                                  .nll_new = t->packed.n_new ? a->nll_new : NAN,
+                                  .nll_replay = t->packed.n_replay ? a->nll_replay : NAN,
                                   .grad_norm = report->grad_norm,
                                   .learning_rate = report->lr,
                                   .seconds = t->last_seconds,
-                                  .documents = a.documents,
-                                  .n_documents = a.n_documents,
-                                  .provenance = a.provenance,
-                                  .n_provenance = a.n_provenance,
-                                  .usage = a.usage,
-                                  .n_usage = a.n_usage,
-                                  .generations = a.changes,
-                                  .n_generations = a.n_changes,
+                                  .documents = a->documents,
+                                  .n_documents = a->n_documents,
+                                  .provenance = a->provenance,
+                                  .n_provenance = a->n_provenance,
+                                  .usage = a->usage,
+                                  .n_usage = a->n_usage,
+                                  .generations = a->changes,
+                                  .n_generations = a->n_changes,
                                   .decide = 1};
     CAM_TRY(cam_history_commit_step(t->database, &row, &decisions));
     enum cam_status status = CAM_OK;
-    for (size_t i = 0; i < a.n_documents && status == CAM_OK; i++)
-        status = cam_replay_add(&t->replay, a.documents[i].document, a.documents[i].bytes);
+    for (size_t i = 0; i < a->n_documents && status == CAM_OK; i++)
+        status = cam_replay_add(&t->replay, a->documents[i].document, a->documents[i].bytes);
     if (status == CAM_OK)
         status = cam_trainer_decide(t, &decisions);
     cam_decisions_release(&decisions);
@@ -346,11 +359,11 @@ enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int fl
     CAM_TRY(cam_pack_new(&t->packed, &t->queue, rows - replayed, position,
                          cam_tokenizer_end_of_text(t->tokenizer)));
     CAM_TRY(pack_replay_rows(t, t->state.step + 1, rows - replayed));
-    cam_step_run(t->model, t->threads, &t->arena, &t->recipe, &t->packed.batch, t->state.step + 1,
-                 t->state.norm, &t->last);
+    struct account account;
+    CAM_TRY(cam_arena_catch(compute_step, &(struct stepping){.t = t, .account = &account}));
     t->last_seconds = cam_clock_seconds() - start;
     if (t->last.verdict != CAM_VERDICT_SOUND)
         return quarantine_worst(t, &t->last);
     t->n_unsound = 0;
-    return commit(t, &t->last);
+    return commit(t, &account, &t->last);
 }

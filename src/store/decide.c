@@ -81,6 +81,16 @@ const char *cam_decide_words(sqlite3 *sqlite, int code) {
                                              : sqlite3_errmsg(sqlite);
 }
 
+int cam_decide_is_our_trouble(int code) {
+    static const int theirs[] = {SQLITE_OK,       SQLITE_ROW,   SQLITE_DONE,
+                                 SQLITE_ERROR,    SQLITE_AUTH,  SQLITE_TOOBIG,
+                                 SQLITE_MISMATCH, SQLITE_RANGE, SQLITE_INTERRUPT};
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+        if ((code & 0xFF) == theirs[i])
+            return 0;
+    return 1;
+}
+
 int cam_decide_column(sqlite3_stmt *s, const char *name) {
     for (int i = 0; i < sqlite3_column_count(s); i++)
         if (strcasecmp(sqlite3_column_name(s, i), name) == 0)
@@ -196,9 +206,7 @@ static enum cam_status ask_view(sqlite3 *sqlite, const struct cam_decide_kind *k
         snprintf(why, sizeof why, "%s", cam_decide_words(sqlite, code));
     sqlite3_reset(s);
     cam_decide_lift(sqlite, old);
-    /* A full disk or a lost file is ours to report, not the policy's fault. */
-    if ((code & 0xFF) == SQLITE_IOERR || (code & 0xFF) == SQLITE_FULL ||
-        (code & 0xFF) == SQLITE_CORRUPT)
+    if (cam_decide_is_our_trouble(code))
         return cam_database_fail(sqlite, code, kind->view);
     if (*why)
         return no_decision(sqlite, kind->view, why);
@@ -270,10 +278,14 @@ enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallb
         return CAM_OK;
     CAM_TRY(cam_sql_query(sqlite, &s, "SELECT value FROM policy_settings WHERE key = ?", "t", key));
     int old = cam_decide_limit(sqlite, &b);
-    if (sqlite3_step(s) == SQLITE_ROW &&
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW &&
         (sqlite3_column_type(s, 0) == SQLITE_INTEGER || sqlite3_column_type(s, 0) == SQLITE_FLOAT))
         *value = sqlite3_column_double(s, 0);
+    enum cam_status status = cam_decide_is_our_trouble(code)
+                                 ? cam_database_fail(sqlite, code, "policy_settings")
+                                 : CAM_OK;
     sqlite3_finalize(s);
     cam_decide_lift(sqlite, old);
-    return CAM_OK;
+    return status;
 }

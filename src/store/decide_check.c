@@ -6,6 +6,7 @@
  * v1_something; the scanner refuses such names. */
 #include "store/decide_internal.h"
 
+#include "store/database.h"
 #include "store/policies.h"
 #include "store/sql.h"
 
@@ -360,6 +361,13 @@ static enum cam_status drop_policy_views(sqlite3 *sqlite) {
     }
 }
 
+static enum cam_status bad_policy(sqlite3 *sqlite, int code, const char *policy, const char *what,
+                                  const char *why) {
+    return cam_decide_is_our_trouble(code)
+               ? cam_database_fail(sqlite, code, what)
+               : cam_fail(CAM_ERR_CONFIG, "policy %s: %s: %s", policy, what, why);
+}
+
 /* Creates the views one by one under the authorizer. */
 static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const char *text) {
     struct guard g = {.creating = 1};
@@ -367,7 +375,7 @@ static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const c
     sqlite3_set_authorizer(sqlite, authorize, &g);
     size_t i_statement = 0;
     for (const char *at = text; status == CAM_OK && token(&at) > 0;) {
-        char name[CAM_NAME_BYTES] = "?";
+        char name[CAM_NAME_BYTES] = "?", what[CAM_NAME_BYTES + 48];
         sqlite3_stmt *s = NULL;
         const char *rest = at;
         if (*at == ';') {
@@ -380,9 +388,10 @@ static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const c
         int code = sqlite3_prepare_v2(sqlite, at, -1, &s, &rest);
         if (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_DONE)
             code = SQLITE_OK;
+        snprintf(what, sizeof what, "statement %zu (%s)", i_statement, name);
         if (code != SQLITE_OK)
-            status = cam_fail(CAM_ERR_CONFIG, "policy %s: statement %zu (%s): %s", policy,
-                              i_statement, name, *g.why ? g.why : sqlite3_errmsg(sqlite));
+            status =
+                bad_policy(sqlite, code, policy, what, *g.why ? g.why : sqlite3_errmsg(sqlite));
         sqlite3_finalize(s);
         at = rest;
     }
@@ -421,15 +430,13 @@ static enum cam_status try_view(sqlite3 *sqlite, const char *policy, const char 
     if (code == SQLITE_OK)
         code = sqlite3_prepare_v2(sqlite, sql, -1, &s, NULL);
     if (code != SQLITE_OK) {
-        status = cam_fail(CAM_ERR_CONFIG, "policy %s: %s: %s", policy, name,
-                          *g->why ? g->why : sqlite3_errmsg(sqlite));
+        status = bad_policy(sqlite, code, policy, name, *g->why ? g->why : sqlite3_errmsg(sqlite));
     } else {
         int old = cam_decide_limit(sqlite, &b);
         while ((code = sqlite3_step(s)) == SQLITE_ROW)
             ;
         if (code != SQLITE_DONE)
-            status = cam_fail(CAM_ERR_CONFIG, "policy %s: %s: %s", policy, name,
-                              cam_decide_words(sqlite, code));
+            status = bad_policy(sqlite, code, policy, name, cam_decide_words(sqlite, code));
         cam_decide_lift(sqlite, old);
     }
     sqlite3_finalize(s);

@@ -28,6 +28,9 @@ int cam_decide_limit(sqlite3 *sqlite, struct cam_decide_bound *bound);
 void cam_decide_lift(sqlite3 *sqlite, int old_length);
 /* What went wrong, in words; borrowed. */
 const char *cam_decide_words(sqlite3 *sqlite, int code);
+/* Whether CODE is no memory, a full disk, a lost file: ours to report and to try again, never the
+ * policy's fault.  A decision left out for it would never be made up for. */
+int cam_decide_is_our_trouble(int code);
 
 /* The column called NAME, or -1. */
 int cam_decide_column(sqlite3_stmt *statement, const char *name);

@@ -278,7 +278,7 @@ enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots, struct cam
     enum cam_status status = tried ? CAM_ERR_NOINPUT : cam_fail(CAM_ERR_OS, "no memory");
     while (tried && (row = newest(&list, tried))) {
         status = cam_snapshot_check(snapshots, row->id);
-        if (status == CAM_OK)
+        if (status == CAM_OK || status == CAM_ERR_OS) /* no memory says nothing about a file */
             break;
         tell(snapshots, row);
         tried[row - list.rows] = 1;
@@ -289,6 +289,8 @@ enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots, struct cam
         if (n_bad)
             cam_log(CAM_LOG_WARNING, "starting from snapshot %.12s (step %lld) instead", row->id,
                     (long long)row->step);
+    } else if (tried && status == CAM_ERR_OS) {
+        status = cam_context(status, "snapshot %.12s", row->id);
     } else if (tried && n_bad == 0) {
         status = cam_fail(CAM_ERR_NOINPUT, "%s: there is no snapshot yet", snapshots->dir);
     } else if (tried) {
