@@ -47,9 +47,18 @@ static enum cam_status verify(struct cam_cli_session *session, int all) {
     return CAM_OK;
 }
 
+/* No state loads: what is wrong with each is all that can be said. */
+static enum cam_status list_damage(struct cam_cli_session *session) {
+    char why[1024];
+    int64_t problems = 0;
+    snprintf(why, sizeof why, "%s", cam_message());
+    CAM_TRY(read_data(session, &problems));
+    return cam_fail(CAM_ERR_DATA, "%lld problem(s) found; %s", (long long)problems, why);
+}
+
 static enum cam_status run(struct cam_cli *cli) {
     static const struct option longs[] = {{"read-data", no_argument, NULL, 'r'}, {0}};
-    struct cam_cli_session session;
+    struct cam_cli_session session = {0};
     int all = 0, found;
     while ((found = cam_cli_next(cli, "", longs)) != -1) {
         if (found != 'r')
@@ -57,8 +66,12 @@ static enum cam_status run(struct cam_cli *cli) {
         all = 1;
     }
     CAM_TRY(cam_cli_arguments(cli, 0, 0, "no argument"));
-    CAM_TRY(cam_cli_begin(cli, CAM_WORKSPACE_READ, &session));
-    enum cam_status status = verify(&session, all);
+    CAM_TRY(cam_cli_open(cli, CAM_WORKSPACE_READ, &session.workspace));
+    enum cam_status status = cam_cli_attach(cli, &session);
+    if (status == CAM_OK)
+        status = verify(&session, all);
+    else if (status == CAM_ERR_DATA)
+        status = list_damage(&session);
     cam_cli_end(&session);
     return status;
 }

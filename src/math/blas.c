@@ -22,6 +22,7 @@ static gemm_fn *gemm;
 static syrk_fn *syrk;
 static int own; /* 1: products by math/gemm.h */
 static char core_name[64] = "none";
+static char build_text[160];
 static char open_error[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -65,11 +66,12 @@ static void open_once(void) {
                 sizeof open_error - 1);
         return;
     }
-    char *(*core_of)(void);
+    char *(*core_of)(void), *(*build_of)(void);
     void (*set_threads)(int);
     symbol(library, sizeof(cam_real) == 8 ? "cblas_dgemm" : "cblas_sgemm", &gemm);
     symbol(library, sizeof(cam_real) == 8 ? "cblas_dsyrk" : "cblas_ssyrk", &syrk);
     symbol(library, "openblas_get_corename", &core_of);
+    symbol(library, "openblas_get_config", &build_of);
     symbol(library, "openblas_set_num_threads", &set_threads);
     if (!gemm || !syrk || !core_of || !set_threads) {
         gemm = NULL;
@@ -80,6 +82,8 @@ static void open_once(void) {
     set_threads(1);
     own = cam_gemm_own();
     snprintf(core_name, sizeof core_name, "%sOpenBLAS %s", own ? "own AVX-512, " : "", core_of());
+    if (build_of)
+        strncpy(build_text, build_of(), sizeof build_text - 1);
 }
 
 enum cam_status cam_blas_open(void) {
@@ -89,6 +93,10 @@ enum cam_status cam_blas_open(void) {
 
 const char *cam_blas_core(void) {
     return core_name;
+}
+
+const char *cam_blas_build(void) {
+    return build_text;
 }
 
 void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,

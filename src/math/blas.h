@@ -23,6 +23,8 @@ CAM_MUST_USE enum cam_status cam_blas_open(void);
 
 /* The kernel set in use, e.g. "own AVX-512, OpenBLAS SkylakeX"; recorded with every run. */
 const char *cam_blas_core(void);
+/* Version and build options of the library ("OpenBLAS 0.3.21 ..."); "" if it does not say. */
+const char *cam_blas_build(void);
 
 /* One product on the calling thread; takes up to 1 MB of stack. */
 void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,

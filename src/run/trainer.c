@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "math/blas.h"
+#include "run/made_by.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,8 @@ enum cam_status cam_trainer_open(struct cam_workspace *workspace, struct cam_tra
     struct cam_trainer *t;
     CAM_TRY(trainer_alloc(workspace, &t));
     enum cam_status status = cam_trainer_recover(t);
+    if (status == CAM_OK && cam_workspace_writable(workspace))
+        status = cam_made_by_note(workspace);
     if (status != CAM_OK) {
         cam_trainer_close(t);
         return status;

@@ -30,7 +30,8 @@ CAM_MUST_USE enum cam_status cam_trainer_init(struct cam_workspace *workspace,
                                               const struct cam_tokenizer *tokenizer);
 
 /* Loads the newest state that verifies.  With a writable workspace, history past it is discarded
- * and will be made again.  Borrows WORKSPACE. */
+ * and will be made again, and what computes from now on is written down (run/made_by.h).  Borrows
+ * WORKSPACE. */
 CAM_MUST_USE enum cam_status cam_trainer_open(struct cam_workspace *workspace,
                                               struct cam_trainer **trainer);
 void cam_trainer_close(struct cam_trainer *trainer); /* accepts NULL; saves nothing */

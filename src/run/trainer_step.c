@@ -11,6 +11,10 @@
 /* Steps in a row that may be found unsound before the trainer stops: past it the model, not a
  * document, is to blame. */
 #define MAX_UNSOUND 3
+/* The same of spikes of the loss: a burst of gibberish is many documents. */
+#define MAX_SPIKES 64
+/* Documents shorter than this may well be all commonplace. */
+#define MIN_FLAT_BYTES 200
 
 /* What one step tells the history; the arrays live in the check arena. */
 struct account {
@@ -70,18 +74,25 @@ static enum cam_status quarantine_worst(struct cam_trainer *t,
             most = surprise;
         }
     }
-    if (!worst || ++t->n_unsound > MAX_UNSOUND)
-        return cam_fail(CAM_ERR_DATA,
-                        "%d steps in a row were unsound (last gradient norm %g, running %g): the "
-                        "model, not a document, is to blame; roll back (cambium snapshots, cambium "
-                        "rollback) or lower train.lr",
-                        t->n_unsound, report->grad_norm, t->state.norm);
+    int spiked = report->verdict == CAM_VERDICT_SPIKED;
+    if (!worst || ++t->n_unsound > (spiked ? MAX_SPIKES : MAX_UNSOUND))
+        return cam_fail(
+            CAM_ERR_DATA,
+            "%d steps in a row were unsound (loss %g, gradient norm %g, running %g): the "
+            "model, not a document, is to blame; roll back (cambium snapshots, cambium "
+            "rollback) or lower train.lr",
+            t->n_unsound, report->loss, report->grad_norm, t->state.norm);
     char reason[160];
-    snprintf(reason, sizeof reason,
-             report->verdict == CAM_VERDICT_EXPLODED
-                 ? "gradient norm %.3g is past train.explode times the running %.3g"
-                 : "loss or gradient is not finite (norm %g, running %g)",
-             report->grad_norm, t->state.norm);
+    if (spiked)
+        snprintf(reason, sizeof reason,
+                 "%.3g nats a token are past train.spike times the running %.3g bits per byte",
+                 report->loss, t->state.bits_per_byte);
+    else
+        snprintf(reason, sizeof reason,
+                 report->verdict == CAM_VERDICT_EXPLODED
+                     ? "gradient norm %.3g is past train.explode times the running %.3g"
+                     : "loss or gradient is not finite (norm %g, running %g)",
+                 report->grad_norm, t->state.norm);
     struct cam_quarantine q = {.document = worst->document, .reason = reason,
                                .position = t->queue.items[worst->i_pending].position};
     cam_log(CAM_LOG_WARNING, "step %llu discarded, document %lld quarantined: %s",
@@ -302,6 +313,39 @@ static void running_scores(struct cam_trainer *t, const struct account *a, doubl
     }
 }
 
+/* Documents that say what the model knows by heart: repetition, or a text made to be learned
+ * (FAULTS T03).  Told only; what is to be done about it is for a person to say. */
+static enum cam_status tell_flat(struct cam_trainer *t, const struct account *a, double running) {
+    char message[256];
+    for (size_t i = 0; i < a->n_documents; i++) {
+        const struct cam_trained_document *d = &a->documents[i];
+        double score = d->bytes > 0 ? d->nll / log(2) / (double)d->bytes : running;
+        if (d->bytes < MIN_FLAT_BYTES || !(score < t->settings.train_flat * running))
+            continue;
+        snprintf(message, sizeof message,
+                 "document %lld: %.3g bits per byte where %.3g were usual (train.flat %g)",
+                 (long long)d->document, score, running, t->settings.train_flat);
+        CAM_TRY(cam_history_event(t->database, "warning", "flat", message, NULL));
+    }
+    return CAM_OK;
+}
+
+/* The most a batch may lose (nats a token) by train.spike; 0: no bound. */
+static double most_loss(const struct cam_trainer *t) {
+    const struct cam_batch *b = &t->packed.batch;
+    size_t n_bytes = 0, n_tokens = 0, n;
+    for (size_t i = 0; i < b->n_sequences * b->t; i++) {
+        if (!(b->weights[i] > 0))
+            continue;
+        cam_tokenizer_token_bytes(t->tokenizer, b->targets[i], &n);
+        n_bytes += n;
+        n_tokens++;
+    }
+    return n_tokens ? t->settings.train_spike * t->state.bits_per_byte * log(2) * (double)n_bytes /
+                          (double)n_tokens
+                    : 0;
+}
+
 /* The step was sound and the model has moved: write it down, then do what the policy decides. */
 static enum cam_status commit(struct cam_trainer *t, struct account *a,
                               const struct cam_step_report *report) {
@@ -310,6 +354,7 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
     open_generations(t, a);
     book_usage(t, a);
     move_cursor(t);
+    double running = t->state.bits_per_byte;
     running_scores(t, a, report->grad_norm);
     t->state.step++;
     t->state.tokens += (int64_t)t->packed.n_new;
@@ -340,6 +385,8 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
     for (size_t i = 0; i < a->n_documents && status == CAM_OK; i++)
         status = cam_replay_add(&t->replay, a->documents[i].document, a->documents[i].bytes);
     if (status == CAM_OK)
+        status = tell_flat(t, a, running);
+    if (status == CAM_OK)
         status = cam_trainer_decide(t, &decisions);
     cam_decisions_release(&decisions);
     return status;
@@ -359,6 +406,7 @@ enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int fl
     CAM_TRY(cam_pack_new(&t->packed, &t->queue, rows - replayed, position,
                          cam_tokenizer_end_of_text(t->tokenizer)));
     CAM_TRY(pack_replay_rows(t, t->state.step + 1, rows - replayed));
+    t->recipe.most_loss = t->settings.train_spike > 0 ? most_loss(t) : 0;
     struct account account;
     CAM_TRY(cam_arena_catch(compute_step, &(struct stepping){.t = t, .account = &account}));
     t->last_seconds = cam_clock_seconds() - start;

@@ -58,7 +58,7 @@ enum cam_status cam_snapshots_pack(struct cam_snapshots *s, const char *name, ui
     return CAM_OK;
 }
 
-static const struct cam_held *find_held(const struct cam_snapshots *s, const char *id) {
+static struct cam_held *find_held(const struct cam_snapshots *s, const char *id) {
     for (size_t i = 0; i < s->n_held; i++)
         if (strcmp(s->held[i].id, id) == 0)
             return &s->held[i];
@@ -251,6 +251,19 @@ static void undo(struct saving *v, const char *manifest_path) {
     free(dead);
 }
 
+/* Forgets a manifest that is not, or no longer, what its row says. */
+static void unhold(struct cam_snapshots *s, const char *id) {
+    for (size_t i = 0; i < s->n_held; i++) {
+        if (strcmp(s->held[i].id, id) != 0)
+            continue;
+        for (size_t k = 0; k < s->held[i].n_packs; k++)
+            s->packs[s->held[i].packs[k]].n_users--;
+        free(s->held[i].packs);
+        s->held[i] = s->held[--s->n_held];
+        return;
+    }
+}
+
 static enum cam_status save(struct saving *v, const struct cam_region *regions, size_t n_regions,
                             char manifest_path[CAM_PATH_BYTES], int *exists) {
     struct cam_manifest *m = &v->m;
@@ -262,7 +275,10 @@ static enum cam_status save(struct saving *v, const struct cam_region *regions, 
     CAM_TRY(lay_out(m, regions, n_regions));
     CAM_TRY(save_regions(v, regions));
     CAM_TRY(cam_manifest_identify(m));
-    if (find_held(v->s, m->info.id)) {
+    const struct cam_held *held = find_held(v->s, m->info.id);
+    if (held && held->bad) {
+        unhold(v->s, m->info.id);
+    } else if (held) {
         undo(v, ""); /* a pack that was written all the same is not needed */
         *exists = 1;
         return CAM_OK;
@@ -273,19 +289,6 @@ static enum cam_status save(struct saving *v, const struct cam_region *regions, 
     CAM_TRY(cam_manifest_write(m, v->s->fs, path));
     CAM_TRY(cam_snapshots_hold(v->s, m));
     return cam_snapshot_row_insert(v->s->database, &m->info, m->tokens);
-}
-
-/* Forgets a manifest that was held for a row that could not be written. */
-static void unhold(struct cam_snapshots *s, const char *id) {
-    for (size_t i = 0; i < s->n_held; i++) {
-        if (strcmp(s->held[i].id, id) != 0)
-            continue;
-        for (size_t k = 0; k < s->held[i].n_packs; k++)
-            s->packs[s->held[i].packs[k]].n_users--;
-        free(s->held[i].packs);
-        s->held[i] = s->held[--s->n_held];
-        return;
-    }
 }
 
 enum cam_status cam_snapshot_save(struct cam_snapshots *snapshots, enum cam_snapshot_kind kind,

@@ -180,10 +180,17 @@ static enum cam_status collect(void *context, const char *name) {
     CAM_TRY(cam_fs_join(path, f->s->dir, relative));
     snprintf(message, sizeof message, "removed %.400s: no snapshot refers to it (%lld bytes)",
              relative, (long long)size_of(path));
-    /* The event first: in a database opened for reading it fails, and nothing is removed. */
-    CAM_TRY(cam_history_event(f->s->database, "warning", "orphan", message, NULL));
+    /* The event first: in a database opened for reading it fails, and nothing is removed.  On a
+     * full disk it has to wait for the room that the file takes. */
+    enum cam_status told = cam_history_event(f->s->database, "warning", "orphan", message, NULL);
+    if (told != CAM_OK && told != CAM_ERR_FULL)
+        return told;
     cam_log(CAM_LOG_WARNING, "%s", message);
-    return remove_file(f->s, path, f->freed);
+    CAM_TRY(remove_file(f->s, path, f->freed));
+    if (told == CAM_ERR_FULL &&
+        cam_history_event(f->s->database, "warning", "orphan", message, NULL) != CAM_OK)
+        cam_log(CAM_LOG_WARNING, "that could not be recorded: %s", cam_message());
+    return CAM_OK;
 }
 
 enum cam_status cam_snapshots_sweep(struct cam_snapshots *s, int orphans_too,
@@ -259,12 +266,29 @@ size_t cam_snapshots_skipped(const struct cam_snapshots *snapshots, const char *
     return snapshots->n_skipped;
 }
 
+/* Snapshot ID did not verify: no later one may share a page with its packs, which are good for
+ * those alone that do verify. */
+static void distrust(struct cam_snapshots *s, const char *id) {
+    unsigned char *dead = calloc(s->n_packs + 1, 1);
+    for (size_t i = 0; i < s->n_held; i++) {
+        if (strcmp(s->held[i].id, id) != 0)
+            continue;
+        s->held[i].bad = 1;
+        for (size_t k = 0; dead && k < s->held[i].n_packs; k++)
+            dead[s->held[i].packs[k]] = 1;
+    }
+    if (!dead || cam_pages_drop(&s->pages, dead) != CAM_OK)
+        cam_pages_release(&s->pages); /* sharing less is safe */
+    free(dead);
+}
+
 static void tell(struct cam_snapshots *s, const struct cam_snapshot *bad) {
     char *message = s->skipped;
     s->n_skipped++;
     snprintf(message, sizeof s->skipped, "snapshot %.12s (step %lld) does not verify: %s", bad->id,
              (long long)bad->step, cam_message());
     cam_log(CAM_LOG_ERROR, "%s", message);
+    distrust(s, bad->id);
     if (cam_history_event(s->database, "error", "snapshot_bad", message, NULL) != CAM_OK)
         cam_log(CAM_LOG_WARNING, "that could not be recorded: %s", cam_message());
 }
@@ -416,6 +440,7 @@ enum cam_status cam_snapshots_verify(struct cam_snapshots *snapshots, cam_proble
         status = cam_snapshot_check(snapshots, list.rows[i].id);
         if (status != CAM_OK && status != CAM_ERR_OS) {
             problem(&v, cam_message());
+            distrust(snapshots, list.rows[i].id);
             status = CAM_OK;
         }
     }

@@ -19,6 +19,7 @@ struct cam_held {
     char id[CAM_SNAPSHOT_ID_BYTES];
     uint32_t *packs;
     size_t n_packs;
+    int bad; /* did not verify: the same state is to be written again, sharing nothing with it */
 };
 
 struct cam_snapshots {

@@ -59,8 +59,11 @@ static enum cam_status take_lock(struct cam_workspace *w) {
                         "workspace %s is in use by process %ld; stop it or use another -C", w->dir,
                         owner);
     }
+    /* Written over what is there, which needs no space; on a full disk (where room is to be made
+     * with the lock held) the message of the next one goes without the number. */
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(w->lock, 0) != 0 || pwrite(w->lock, text, (size_t)n, 0) != n)
+    if ((pwrite(w->lock, text, (size_t)n, 0) != n || ftruncate(w->lock, n) != 0) &&
+        errno != ENOSPC && errno != EDQUOT)
         return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot write", path);
     return CAM_OK;
 }
@@ -215,6 +218,37 @@ enum cam_status cam_workspace_finish_init(struct cam_workspace *workspace,
                                           const struct cam_settings *settings) {
     struct cam_settings copy = *settings;
     return cam_database_write_durable(workspace->database, finish_init, &copy);
+}
+
+struct made_by {
+    const char *now;
+    char *before;
+};
+
+static enum cam_status note_made_by(sqlite3 *sqlite, void *context) {
+    struct made_by *m = context;
+    sqlite3_stmt *s = NULL;
+    char message[2 * CAM_MADE_BY_BYTES + 128];
+    int row = 0;
+    CAM_TRY(cam_sql_prepare(sqlite, "SELECT value FROM meta WHERE key = 'made_by'", &s));
+    enum cam_status status = cam_sql_step(s, &row);
+    if (status == CAM_OK && row)
+        snprintf(m->before, CAM_MADE_BY_BYTES, "%s", cam_sql_text(s, 0));
+    sqlite3_finalize(s);
+    CAM_TRY(status);
+    if (strcmp(m->before, m->now) == 0)
+        return CAM_OK;
+    CAM_TRY(cam_sql_run(sqlite, "INSERT OR REPLACE INTO meta VALUES ('made_by', ?)", "t", m->now));
+    snprintf(message, sizeof message, "bits may differ from here on: was [%s], is [%s]", m->before,
+             m->now);
+    return *m->before ? cam_rows_event(sqlite, "warning", "made_by", message, NULL) : CAM_OK;
+}
+
+enum cam_status cam_workspace_made_by(struct cam_workspace *workspace, const char *now,
+                                      char before[CAM_MADE_BY_BYTES]) {
+    struct made_by m = {.now = now, .before = before};
+    *before = '\0';
+    return cam_database_write(workspace->database, note_made_by, &m);
 }
 
 const char *cam_workspace_dir(const struct cam_workspace *workspace) {

@@ -40,6 +40,13 @@ CAM_MUST_USE enum cam_status cam_workspace_begin_init(struct cam_workspace *work
 CAM_MUST_USE enum cam_status cam_workspace_finish_init(struct cam_workspace *workspace,
                                                        const struct cam_settings *settings);
 
+/* Writes down what computes from now on (build, kernels, processor: NOW, shorter than
+ * CAM_MADE_BY_BYTES).  Where that is not what it was, an event says that bits may differ.  BEFORE
+ * gets what it was, "" the first time. */
+#define CAM_MADE_BY_BYTES 512
+CAM_MUST_USE enum cam_status cam_workspace_made_by(struct cam_workspace *workspace, const char *now,
+                                                   char before[CAM_MADE_BY_BYTES]);
+
 const char *cam_workspace_dir(const struct cam_workspace *workspace);         /* borrowed */
 struct cam_database *cam_workspace_database(struct cam_workspace *workspace); /* borrowed */
 

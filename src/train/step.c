@@ -44,6 +44,10 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
         report->verdict = CAM_VERDICT_NOT_FINITE;
         return;
     }
+    if (recipe->most_loss > 0 && report->loss > recipe->most_loss) {
+        report->verdict = CAM_VERDICT_SPIKED;
+        return;
+    }
     cam_model_backward(model, &pass);
     report->grad_norm = cam_grad_norm(&model->params, threads, arena);
     if (!isfinite(report->grad_norm)) {

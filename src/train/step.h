@@ -27,12 +27,14 @@ struct cam_recipe {
     uint64_t warmup, hold;    /* steps: linear rise; full rate until; then sqrt(hold / step) */
     double beta1, beta2, momentum, weight_decay, clip;
     double explode; /* a gradient norm past explode times the running one is unsound; 0: never */
+    double most_loss; /* a mean loss past this (nats a token) is unsound; 0: never */
 };
 
 enum cam_verdict {
     CAM_VERDICT_SOUND,
     CAM_VERDICT_NOT_FINITE, /* loss or gradient is NaN or infinite */
     CAM_VERDICT_EXPLODED,   /* gradient norm past the bound */
+    CAM_VERDICT_SPIKED,     /* loss past the bound */
 };
 
 struct cam_step_report {

@@ -127,7 +127,7 @@ done
 exec 9>&-
 wait $holder || fail "ingest of nothing failed"
 
-# SIGTERM while an evaluation is waited for: the service ends well, the row is not lost.
+case_of C21_sigterm_in_an_evaluation # the service ends well, the row is not lost
 "$CAMBIUM" -C on run >service.out 2>service.err &
 service=$!
 CHILDREN+=($service)

@@ -28,6 +28,11 @@ TINY=(--set threads=1 --set model.width=32 --set model.blocks=2 --set model.head
     --set peer.key_width=16 --set peer.subkeys=8 --set peer.max_subkeys=16
     --set checkpoint.every_steps=5 --set usage.window_steps=10)
 
+# Says which case of the table of faults comes next: case_of C09_one_flipped_bit.
+case_of() {
+    echo "== $1"
+}
+
 fail() {
     echo "FAILED: $*" >&2
     exit 1

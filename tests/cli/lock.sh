@@ -16,6 +16,7 @@ until [ "$("$CAMBIUM" -C w status --json >s.json; field .running s.json)" = $ser
     sleep 0.05
 done
 
+case_of C15_a_second_service_is_told_the_process
 # Changes reach it over its socket (control.sh); a second one does not start.
 for command in "run" "run --once"; do
     # shellcheck disable=SC2086
@@ -45,7 +46,8 @@ kill -KILL $service
 wait $service || true
 expect 0 cambium -C w run --once
 
-# Read-only: readers work, changes are refused.  Root may write anywhere, so then only a mount
+case_of C23_a_read_only_workspace
+# Readers work, changes are refused.  Root may write anywhere, so then only a mount
 # could refuse; the test runs as an unprivileged user if there is one.
 as_reader=()
 if [ "$(id -u)" = 0 ]; then

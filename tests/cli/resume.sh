@@ -53,11 +53,12 @@ run_interrupted() { # WORKSPACE SIGNAL
     [ $times -ge 2 ] || fail "the run was over before it could be interrupted"
 }
 
-# Kills the service 60 times, each a random 10 to 500 ms after its start.  The seed is fixed; where
+# Kills the service 200 times, each a random 10 to 500 ms after its start.  The seed is fixed; where
 # in the work a kill falls differs from machine to machine, what must come of it does not.
 run_killed_at_random() { # WORKSPACE
+    case_of C01_killed_200_times_at_random
     RANDOM=1
-    for _ in $(seq 60); do
+    for _ in $(seq 200); do
         "$CAMBIUM" -C "$1" run --once >run.out 2>run.err &
         service=$!
         sleep "$(printf '0.%03d' $((10 + RANDOM % 490)))"

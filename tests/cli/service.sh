@@ -35,7 +35,8 @@ until_true "SELECT count(*) = 1 FROM v1_policies WHERE in_force AND name = 'mine
 head -n 6 sample.ndjson >feeds/next && mv feeds/next feeds/f.ndjson
 until_true "SELECT count(*) = 6 FROM v1_documents WHERE feed IS NOT NULL"
 
-# SIGHUP: a good file is taken, a bad one is not, and one that did not change is no new row.
+case_of C22_sighup_with_a_bad_policy
+# A good file is taken, a bad one is not, and one that did not change is no new row.
 policy 0.3
 kill -HUP $service
 until_true "SELECT text LIKE '%0.3%' FROM v1_policies WHERE in_force"

@@ -284,6 +284,39 @@ Test(snapshot, C09_a_flipped_bit_in_each_region_is_named_and_the_start_falls_bac
     cr_assert(n == 0);
 }
 
+/* The run goes back and comes to the same state again, which has the same id. */
+Test(snapshot, C09_a_state_that_did_not_verify_is_written_again_and_shares_nothing_with_it) {
+    char before[300], pack[300];
+    int64_t discarded;
+    struct cam_snapshot found;
+    fixture_documents(&f, "a", 0, 3);
+    struct cam_snapshot old = save(CAM_SNAPSHOT_CHECKPOINT, NULL);
+    n_files("objects", before);
+    fixture_step(&f, 1, 1);
+    ((char *)regions[4].data)[7 * 4096] ^= 1;
+    ((char *)regions[4].data)[9 * 4096] ^= 1;
+    struct cam_snapshot lost = save(CAM_SNAPSHOT_CHECKPOINT, NULL);
+    other_file("objects", before, pack);
+    flip(pack, 10);
+    reopen();
+    OK(cam_snapshots_latest(snapshots, &found));
+    cr_assert(strcmp(found.id, old.id) == 0);
+    OK(cam_history_discard_after(f.database, old.id, &discarded));
+    fixture_step(&f, 1, 1);
+    struct cam_snapshot again = save(CAM_SNAPSHOT_CHECKPOINT, NULL);
+    cr_assert(strcmp(again.id, lost.id) == 0 && again.bytes_unique >= 2 * 4096);
+    loads_as_now(again.id);
+    ((char *)regions[4].data)[11 * 4096] ^= 1;
+    fixture_step(&f, 2, 2);
+    struct cam_snapshot next = save(CAM_SNAPSHOT_CHECKPOINT, NULL);
+    cr_assert(next.bytes_unique == 4096);
+    reopen();
+    OK(cam_snapshots_latest(snapshots, &found));
+    cr_assert(strcmp(found.id, next.id) == 0);
+    loads_as_now(next.id);
+    OK(cam_snapshot_check(snapshots, again.id));
+}
+
 Test(snapshot, C10_manifest_cut_to_any_length_is_rejected) {
     struct cam_snapshot one = save(CAM_SNAPSHOT_KEPT, NULL);
     char path[600];
