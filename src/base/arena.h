@@ -2,8 +2,8 @@
  *
  * A few large chunks; allocation moves an offset, reset rewinds it.  Chunks are kept, so once the
  * largest step was seen a steady-state step asks the system for nothing (a test counts it).
- * Blocks are 64-byte aligned (one cache line, one AVX-512 register) and not cleared.  Chunks ask for
- * huge pages: a step walks through tens of megabytes several times. */
+ * Blocks are 64-byte aligned (one cache line, one AVX-512 register) and not cleared.  Chunks
+ * ask for huge pages: a step walks through tens of megabytes several times. */
 #ifndef CAM_BASE_ARENA_H
 #define CAM_BASE_ARENA_H
 
@@ -28,8 +28,8 @@ void cam_arena_reset(struct cam_arena *arena);
  * because a step has no half-way. */
 void *cam_arena_alloc(struct cam_arena *arena, size_t n_bytes);
 
-/* Memory for a while: what was handed out after the mark is taken back by the rewind, and the arena is
- * where it was.  Marks nest; a reset between the two is an error. */
+/* Memory for a while: what was handed out after the mark is taken back by the rewind, and the arena
+ * is where it was.  Marks nest; a reset between the two is an error. */
 struct cam_arena_mark {
     struct cam_arena_chunk *chunk;
     size_t chunk_used, used;

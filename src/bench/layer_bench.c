@@ -121,7 +121,7 @@ static enum cam_status note_state(void *context, const char *name, void *data, s
     struct layer *l = context;
     if (strstr(name, ".rows."))
         return cam_table_add(&l->table, data, n_bytes);
-    if (strstr(name, ".optimiser."))
+    if (strstr(name, ".optimiser.") || strstr(name, ".moments."))
         l->state_bytes += n_bytes;
     return CAM_OK;
 }
@@ -148,6 +148,7 @@ static enum cam_status layer_init(struct layer *l, const struct cam_layer_config
         .subkeys = c->subkeys,
         .subkeys_capacity = c->grown_subkeys > c->subkeys ? c->grown_subkeys : c->subkeys,
         .pool_lr_scale = c->pool_lr_scale,
+        .pool_adam = c->rows_adam,
     };
     *l = (struct layer){.config = c};
     cam_arena_init(&l->arena);
@@ -189,7 +190,7 @@ static double run_forward(struct layer *l, const cam_real *x, int training) {
 static void run_rest(struct layer *l, const cam_real *x, const cam_real *dy, struct phases *p) {
     const struct cam_layer_config *c = l->config;
     struct cam_update update = {
-        .lr = LEARNING_RATE, .grad_scale = 1, .beta2 = 0.95, .step = ++l->n_steps};
+        .lr = LEARNING_RATE, .grad_scale = 1, .beta1 = 0.9, .beta2 = 0.95, .step = ++l->n_steps};
     struct cam_optimizer optimizer = {.kind = c->optimizer,
                                       .lr = LEARNING_RATE,
                                       .beta1 = 0.9,

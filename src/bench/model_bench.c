@@ -190,7 +190,8 @@ static void step_apart(struct rig *rig, struct tally *tally) {
                                       .grad_scale = 1,
                                       .step = rig->n_steps};
     struct cam_update update = {
-        .lr = optimizer.lr, .grad_scale = 1, .beta2 = recipe->beta2, .step = rig->n_steps};
+        .lr = optimizer.lr, .grad_scale = 1, .beta1 = recipe->beta1, .beta2 = recipe->beta2,
+        .step = rig->n_steps};
     cam_arena_reset(&rig->arena);
     struct cam_pass pass = {
         .threads = rig->threads, .arena = &rig->arena, .n_tokens = n, .training = 1};

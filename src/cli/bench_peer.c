@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #define MAX_SIZES 16
-#define ROW_OPTIMISER                                                                              \
-    "one second moment a row of u and of v, no momentum, bias-corrected, clipped; in place"
 
 struct options {
     struct cam_layer_config config;
@@ -46,6 +44,20 @@ static enum cam_status parse_routing(const char *text, struct options *o) {
     return o->uniform || o->trained
                ? CAM_OK
                : cam_fail(CAM_ERR_USAGE, "--routing %.32s: must be uniform, trained or both", text);
+}
+
+static const char *row_optimiser(const struct options *o) {
+    return o->config.rows_adam
+               ? "Adam, two moments a number, bias-corrected by the expert's own steps; in place"
+               : "one second moment a row of u and of v, no momentum, bias-corrected, clipped; in "
+                 "place";
+}
+
+static enum cam_status parse_rows(const char *text, struct options *o) {
+    o->config.rows_adam = strcmp(text, "adam") == 0;
+    if (!o->config.rows_adam && strcmp(text, "row") != 0)
+        return cam_fail(CAM_ERR_USAGE, "--rows %.32s: must be row or adam", text);
+    return CAM_OK;
 }
 
 static enum cam_status parse_optimizer(const char *text, struct options *o) {
@@ -89,6 +101,8 @@ static enum cam_status parse_one(struct cam_cli *cli, int found, struct options 
         return parse_routing(optarg, o);
     case 'm':
         return parse_optimizer(optarg, o);
+    case 'a':
+        return parse_rows(optarg, o);
     case 'g':
         o->growth = 1;
         return CAM_OK;
@@ -115,6 +129,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
                                           {"repeat", required_argument, NULL, 'r'},
                                           {"routing", required_argument, NULL, 'o'},
                                           {"optimizer", required_argument, NULL, 'm'},
+                                          {"rows", required_argument, NULL, 'a'},
                                           {"growth", no_argument, NULL, 'g'},
                                           {"vs-torch", no_argument, NULL, 'v'},
                                           {"python", required_argument, NULL, 'p'},
@@ -256,7 +271,7 @@ static json_t *json_of_config(const struct options *o, const struct cam_machine 
                      (json_int_t)c->width, "heads", (json_int_t)c->heads, "top_k",
                      (json_int_t)c->top_k, "key_width", (json_int_t)c->key_width, "tokens",
                      (json_int_t)c->n_tokens, "repeat", (json_int_t)c->n_repeats, "optimizer_dense",
-                     dense_optimiser(o), "optimizer_rows", ROW_OPTIMISER, "number",
+                     dense_optimiser(o), "optimizer_rows", row_optimiser(o), "number",
                      sizeof(cam_real) == 8 ? "fp64" : "fp32");
 }
 
@@ -277,7 +292,7 @@ static void print_head(const struct options *o, const struct cam_machine *machin
     printf("layer      width %zu, %zu heads x %zu experts, keys 2 x %zu, %s tokens a step, %s\n",
            c->width, c->heads, c->top_k, c->key_width, cam_cli_grouped((int64_t)c->n_tokens),
            sizeof(cam_real) == 8 ? "fp64" : "fp32");
-    printf("optimisers %s; experts: %s\n", dense_optimiser(o), ROW_OPTIMISER);
+    printf("optimisers %s; experts: %s\n", dense_optimiser(o), row_optimiser(o));
     if (o->trained)
         printf("trained    inputs in %d clusters of size 1/rank, %d steps towards an output each\n",
                CAM_ROUTING_CLUSTERS, CAM_ROUTING_TRAIN_STEPS);

@@ -145,8 +145,8 @@ static void product_block(void *context, size_t i_block, size_t i_worker) {
              p->c + row * p->ldc + col, p->ldc);
 }
 
-void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta, enum cam_transpose tb,
-                      size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
+void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
+                      enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
     if (own) {
         cam_gemm_shared(threads, arena, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);

@@ -37,8 +37,8 @@ void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_
                    cam_real beta, cam_real *c, size_t ldc);
 
 /* The same, C split in fixed blocks over THREADS; ARENA lends memory until it returns. */
-void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta, enum cam_transpose tb,
-                      size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
+void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
+                      enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc);
 
 /* C (n, n) = alpha A A^T, A (n, k): half the work of a product, then mirrored. */

@@ -15,8 +15,7 @@
 #include "math/blas.h"
 
 #define CAM_GEMM_STEP  384 /* of k at most: 14 rows of A fill two thirds of the first cache */
-#define CAM_GEMM_BLOCK 256 /* rows and columns of C at a time: it and a step of B fit the second   \
-                            */
+#define CAM_GEMM_BLOCK 256 /* rows and columns of C at a time */
 
 /* Whether this processor has the instructions; elsewhere the functions below must not be called. */
 int cam_gemm_own(void);
@@ -25,8 +24,8 @@ void cam_gemm_block(enum cam_transpose ta, enum cam_transpose tb, size_t m, size
                     cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
                     cam_real beta, cam_real *c, size_t ldc);
 
-/* The same with the work over THREADS; the operand that all blocks of C need is packed in ARENA, once,
- * and the arena is as before at the end. */
+/* The same with the work over THREADS; the operand that all blocks of C need is packed in ARENA,
+ * once, and the arena is as before at the end. */
 void cam_gemm_shared(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
                      enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha,
                      const cam_real *a, size_t lda, const cam_real *b, size_t ldb, cam_real beta,

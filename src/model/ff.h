@@ -63,13 +63,15 @@ struct cam_ff_config {
     size_t subkeys;                 /* peer, pkm: S at the start, per codebook */
     size_t subkeys_capacity;        /* peer, pkm: S never grows past this */
     double pool_lr_scale;           /* peer, pkm: expert rows' learning rate over the trunk's */
+    int pool_adam;                  /* peer, pkm: 1: two moments a number of a row, as Adam keeps;
+                                       0: one second moment for u and one for v */
 };
 
 /* What `update` needs to move sparse rows. */
 struct cam_update {
     double lr;         /* trunk learning rate of this step */
     double grad_scale; /* gradients are multiplied by this first (clipping, 1/tokens) */
-    double beta2;
+    double beta1, beta2; /* beta1: of pools with pool_adam */
     uint64_t step;
 };
 

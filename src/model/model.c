@@ -73,7 +73,8 @@ static enum cam_status slot_create(struct cam_model *model, size_t i_block) {
                                    .top_k = s->peer_top_k, .key_width = s->peer_key_width,
                                    .subkeys = s->peer_subkeys,
                                    .subkeys_capacity = s->peer_subkeys_capacity,
-                                   .pool_lr_scale = s->pool_lr_scale};
+                                   .pool_lr_scale = s->pool_lr_scale,
+                                   .pool_adam = s->pool_adam};
     char kinds[sizeof s->ff[0]], *rest = kinds;
     snprintf(kinds, sizeof kinds, "%s", s->ff[i_block]);
     for (char *kind; (kind = strsep(&rest, "+"));) {

@@ -263,6 +263,25 @@ static void move_part(const struct cam_update *update, double lr, const double *
         part[d] -= (cam_real)(lr * shorten * g_scale * gradient[d] / root);
 }
 
+/* Adam (Kingma and Ba 2015, Algorithm 1), t counting the expert's own steps. */
+static void move_part_by_adam(const struct cam_update *update, double lr, const double *gradient,
+                              size_t n, uint32_t n_updates, cam_real *m, cam_real *v,
+                              cam_real *part) {
+    double square = 0;
+    for (size_t d = 0; d < n; d++)
+        square += gradient[d] * gradient[d];
+    if (!isfinite(square * update->grad_scale))
+        return;
+    for (size_t d = 0; d < n; d++) {
+        double g = update->grad_scale * gradient[d];
+        m[d] = (cam_real)(update->beta1 * (double)m[d] + (1 - update->beta1) * g);
+        v[d] = (cam_real)(update->beta2 * (double)v[d] + (1 - update->beta2) * g * g);
+        double mean = (double)m[d] / (1 - pow(update->beta1, n_updates));
+        double root = sqrt((double)v[d] / (1 - pow(update->beta2, n_updates)));
+        part[d] -= (cam_real)(lr * mean / (root + CAM_ROW_EPSILON));
+    }
+}
+
 void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
                                const struct cam_update *update) {
     struct cam_peer *peer = cam_peer_of(ff);
@@ -276,7 +295,12 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
             continue;
         struct cam_expert_state *state = cam_pool_state(&peer->pool, e);
         state->updates += state->updates < UINT32_MAX;
-        for (size_t part = 0; part < peer->expert->n_parts; part++)
+        cam_real *m = peer->pool.moments ? cam_pool_moments(&peer->pool, e) : NULL;
+        for (size_t part = 0; m && part < peer->expert->n_parts; part++)
+            move_part_by_adam(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
+                              state->updates, m + part * D, m + peer->pool.record + part * D,
+                              cam_pool_row(&peer->pool, e) + part * D);
+        for (size_t part = 0; !m && part < peer->expert->n_parts; part++)
             move_part(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
                       state->updates, &state->second[part],
                       cam_pool_row(&peer->pool, e) + part * D);

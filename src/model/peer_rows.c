@@ -5,6 +5,7 @@
  * is summed over its tokens and applied at once, so no gradient of a row is ever stored and nothing
  * needs an atomic.  Every order is fixed by shape: 1 thread and 2 give the same bits. */
 #include "math/blas.h"
+#include "math/vector.h"
 #include "math/vector_rows.h"
 #include "model/peer.h"
 
@@ -154,11 +155,20 @@ void cam_peer_expert_gradient(const struct cam_ff *ff, uint64_t expert, cam_real
     peer->expert->gradient(peer, pick, n_found, gather, part);
 }
 
-struct row_step {
-    double lr, grad_scale, beta2;
-    double *correction; /* 1 - beta2^n for n < n_corrections; 1 beyond */
-    size_t n_corrections;
+/* 1 - beta^n for n < n_terms; 1 beyond. */
+struct correction {
+    double *term;
+    size_t n_terms;
 };
+
+struct row_step {
+    double lr, grad_scale, beta1, beta2;
+    struct correction first, second;
+};
+
+static double correct(const struct correction *c, uint32_t updates) {
+    return updates < c->n_terms ? c->term[updates] : 1;
+}
 
 /* One part of a record (u or v) by its gradient: a second moment for all of it, as RMSProp and
  * Adafactor keep for rows, with Adam's bias correction by the expert's own count. */
@@ -169,14 +179,29 @@ static void step_row(const struct row_step *step, const cam_real *gradient, size
     if (!isfinite(square))
         return;
     double moment = step->beta2 * (double)*second + (1 - step->beta2) * square;
-    double correction = updates < step->n_corrections ? step->correction[updates] : 1;
-    double denominator = sqrt(moment / correction) + CAM_ROW_EPSILON;
+    double denominator = sqrt(moment / correct(&step->second, updates)) + CAM_ROW_EPSILON;
     double size = sqrt(square) / denominator;
     double factor = step->lr * step->grad_scale / denominator;
     if (size > CAM_ROW_CLIP)
         factor *= CAM_ROW_CLIP / size;
     *second = (cam_real)moment;
     cam_row_add((cam_real)-factor, gradient, n, row);
+}
+
+/* Adam (Kingma and Ba 2015, Algorithm 1) on a part, where rows are moved when they have a gradient
+ * and "t" is the number of such steps of this expert. */
+static void step_row_adam(const struct row_step *step, const cam_real *gradient, size_t n,
+                          uint32_t updates, cam_real *m, cam_real *v, cam_real *row) {
+    if (!isfinite(step->grad_scale * (double)cam_row_sum_squares(gradient, n)))
+        return;
+    struct cam_adamw adam = {.lr = (cam_real)step->lr,
+                             .beta1 = (cam_real)step->beta1,
+                             .beta2 = (cam_real)step->beta2,
+                             .epsilon = (cam_real)CAM_ROW_EPSILON,
+                             .correction1 = (cam_real)correct(&step->first, updates),
+                             .correction2 = (cam_real)correct(&step->second, updates),
+                             .grad_scale = (cam_real)step->grad_scale};
+    cam_adamw_rows(&adam, row, gradient, m, v, n);
 }
 
 struct update {
@@ -248,6 +273,13 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
     peer->expert->gradient(peer, pick, n, scratch->gather, scratch->gradient);
     state->updates += state->updates < UINT32_MAX;
+    if (peer->pool.moments) {
+        cam_real *m = cam_pool_moments(&peer->pool, expert), *v = m + peer->pool.record;
+        for (size_t p = 0; p < peer->expert->n_parts; p++)
+            step_row_adam(&u->step, scratch->gradient[p], D, state->updates, m + p * D, v + p * D,
+                          row + p * D);
+        return;
+    }
     for (size_t p = 0; p < peer->expert->n_parts; p++)
         step_row(&u->step, scratch->gradient[p], D, state->updates, &state->second[p], row + p * D);
 }
@@ -259,6 +291,9 @@ static void prefetch_expert(const struct update *u, uint32_t at) {
     const char *row = (const char *)cam_pool_row(pool, expert);
     for (size_t i = 0; i < pool->record * sizeof(cam_real); i += 64)
         __builtin_prefetch(row + i, 1, 2);
+    const char *moments = pool->moments ? (const char *)cam_pool_moments(pool, expert) : NULL;
+    for (size_t i = 0; moments && i < 2 * pool->record * sizeof(cam_real); i += 64)
+        __builtin_prefetch(moments + i, 1, 2);
     __builtin_prefetch(cam_pool_state(pool, expert), 1);
     __builtin_prefetch(cam_pool_usage(pool, expert), 1);
 }
@@ -295,16 +330,16 @@ static void update_range(void *context, size_t i_block, size_t i_worker) {
     }
 }
 
-/* 1 - beta2^n until it is one. */
-static void correction_table(struct row_step *step, struct cam_arena *arena) {
-    double decay = step->beta2 > 0 && step->beta2 < 1 ? log(step->beta2) : -40;
-    step->n_corrections = (size_t)(-40 / decay) + 2;
-    if (step->n_corrections > 100000)
-        step->n_corrections = 100000;
-    step->correction = cam_arena_alloc(arena, step->n_corrections * sizeof(double));
-    double power = 1;
-    for (size_t n = 0; n < step->n_corrections; n++, power *= step->beta2)
-        step->correction[n] = n ? 1 - power : 1;
+/* Until the terms are one. */
+static struct correction correction_table(double beta, struct cam_arena *arena) {
+    double decay = beta > 0 && beta < 1 ? log(beta) : -40, power = 1;
+    struct correction c = {.n_terms = (size_t)(-40 / decay) + 2};
+    if (c.n_terms > 100000)
+        c.n_terms = 100000;
+    c.term = cam_arena_alloc(arena, c.n_terms * sizeof *c.term);
+    for (size_t n = 0; n < c.n_terms; n++, power *= beta)
+        c.term[n] = n ? 1 - power : 1;
+    return c;
 }
 
 void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
@@ -318,12 +353,15 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     struct update u = {.peer = peer,
                        .step = {.lr = update->lr * ff->config.pool_lr_scale,
                                 .grad_scale = update->grad_scale,
+                                .beta1 = update->beta1,
                                 .beta2 = update->beta2}};
     while (((peer->pool.n_experts - 1) >> u.range_shift) >= MAX_RANGES)
         u.range_shift++;
     u.n_ranges = (size_t)((peer->pool.n_experts - 1) >> u.range_shift) + 1;
     u.n_token_blocks = (peer->last.n_tokens + GRADIENT_TOKENS - 1) / GRADIENT_TOKENS;
-    correction_table(&u.step, arena);
+    u.step.second = correction_table(update->beta2, arena);
+    if (peer->pool.moments)
+        u.step.first = correction_table(update->beta1, arena);
     u.histogram = cam_arena_alloc(arena, u.n_token_blocks * u.n_ranges * sizeof(uint32_t));
     u.range_start = cam_arena_alloc(arena, (u.n_ranges + 1) * sizeof(uint32_t));
     u.pick = cam_arena_alloc(arena, n_picks * sizeof(uint32_t));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -34,10 +35,24 @@ enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_lay
     return CAM_OK;
 }
 
+static size_t moment_bytes(const struct cam_pool *pool) {
+    return CAM_POOL_CHUNK * 2 * pool->record * sizeof(cam_real);
+}
+
+enum cam_status cam_pool_keep_moments(struct cam_pool *pool) {
+    size_t n = (size_t)((pool->capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
+    pool->moments = calloc(n, sizeof *pool->moments);
+    return pool->moments ? CAM_OK : cam_fail(CAM_ERR_OS, "out of memory for %zu chunks", n);
+}
+
 static void chunk_release(struct cam_pool *pool, size_t i) {
     free(pool->rows[i]);
     free(pool->state[i]);
     free(pool->usage[i]);
+    if (pool->moments && pool->moments[i])
+        munmap(pool->moments[i], moment_bytes(pool));
+    if (pool->moments)
+        pool->moments[i] = NULL;
     pool->rows[i] = NULL;
     pool->state[i] = NULL;
     pool->usage[i] = NULL;
@@ -49,15 +64,27 @@ void cam_pool_release(struct cam_pool *pool) {
     free(pool->rows);
     free(pool->state);
     free(pool->usage);
+    free(pool->moments);
     *pool = (struct cam_pool){0};
+}
+
+/* Zero pages that cost nothing until they are touched; small ones, so that few experts share one.
+ */
+static cam_real *map_moments(size_t n_bytes) {
+    void *p = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
 }
 
 static enum cam_status chunk_add(struct cam_pool *pool) {
     size_t i = pool->n_chunks, n_bytes = chunk_bytes(pool);
+    if (pool->moments)
+        pool->moments[i] = map_moments(moment_bytes(pool));
     pool->rows[i] = aligned_alloc(HUGE_PAGE, n_bytes);
     pool->state[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->state);
     pool->usage[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->usage);
-    if (!pool->rows[i] || !pool->state[i] || !pool->usage[i]) {
+    if (!pool->rows[i] || !pool->state[i] || !pool->usage[i] ||
+        (pool->moments && !pool->moments[i])) {
         chunk_release(pool, i);
         return cam_fail(CAM_ERR_OS, "out of memory for experts %zu to %zu (%zu bytes)",
                         i << CAM_POOL_CHUNK_SHIFT, (i + 1) << CAM_POOL_CHUNK_SHIFT, n_bytes);
@@ -112,6 +139,8 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
                                                     : pool->record;
     fill_uniform(pool, expert, incarnation, n_drawn, row);
     memset(row + n_drawn, 0, (pool->record - n_drawn) * sizeof *row);
+    if (pool->moments && cam_pool_state(pool, expert)->updates)
+        memset(cam_pool_moments(pool, expert), 0, 2 * pool->record * sizeof *row);
     *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
 }
@@ -129,14 +158,44 @@ static enum cam_status visit_part(struct cam_pool *pool, const char *prefix, con
     return CAM_OK;
 }
 
+/* Gives back the pages of [FROM, TO) of a chunk that lie wholly in it: they read as zero again. */
+static void release_pages(char *chunk, size_t from, size_t to) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (from < to)
+        (void)madvise(chunk + from, to - from, MADV_DONTNEED);
+}
+
+static void release_idle_moments(struct cam_pool *pool) {
+    size_t n_bytes = 2 * pool->record * sizeof(cam_real);
+    for (size_t i = 0; i < pool->n_chunks; i++) {
+        size_t idle = 0; /* experts before e without an update */
+        for (size_t e = 0; e <= CAM_POOL_CHUNK; e++) {
+            if (e < CAM_POOL_CHUNK && pool->state[i][e].updates == 0) {
+                idle++;
+                continue;
+            }
+            release_pages((char *)pool->moments[i], (e - idle) * n_bytes, e * n_bytes);
+            idle = 0;
+        }
+    }
+}
+
 enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_state_visitor *visit,
                                void *context) {
     CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows, pool->record * sizeof(cam_real),
                        visit, context));
     CAM_TRY(visit_part(pool, prefix, "optimiser", (void **)pool->state, sizeof **pool->state, visit,
                        context));
-    return visit_part(pool, prefix, "usage", (void **)pool->usage, sizeof **pool->usage, visit,
-                      context);
+    CAM_TRY(visit_part(pool, prefix, "usage", (void **)pool->usage, sizeof **pool->usage, visit,
+                       context));
+    if (!pool->moments)
+        return CAM_OK;
+    CAM_TRY(visit_part(pool, prefix, "moments", (void **)pool->moments,
+                       2 * pool->record * sizeof(cam_real), visit, context));
+    release_idle_moments(pool);
+    return CAM_OK;
 }
 
 uint64_t cam_square_root(uint64_t x) {

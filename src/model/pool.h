@@ -47,6 +47,8 @@ struct cam_pool {
     cam_real **rows; /* owned, as the next two: a pointer a chunk */
     struct cam_expert_state **state;
     struct cam_expert_usage **usage;
+    cam_real **moments; /* NULL, or a chunk's first moments and then second ones, expert by expert:
+                         * 2 * record reals each; zero until the expert trains */
 };
 
 /* WIDTH: a multiple of 4.  CAPACITY: experts the pool may ever hold (only the chunk table is
@@ -54,6 +56,11 @@ struct cam_pool {
 CAM_MUST_USE enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer,
                                            size_t n_parts, size_t width, uint64_t capacity);
 void cam_pool_release(struct cam_pool *pool); /* accepts a zeroed one */
+
+/* From now on every number of a record has two moments (Adam).  Call it before the pool grows.
+ * They take address space for all experts, and memory, page by page, only for those that have
+ * trained. */
+CAM_MUST_USE enum cam_status cam_pool_keep_moments(struct cam_pool *pool);
 
 enum cam_pool_fill {
     CAM_POOL_RANDOM,      /* all parts drawn */
@@ -70,7 +77,9 @@ CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_exp
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill);
 
-/* Visits rows, optimiser state and usage, chunk by chunk; names begin with PREFIX. */
+/* Visits rows, optimiser state, usage and moments, chunk by chunk; names begin with PREFIX.
+ * Moments of experts that never trained take no memory afterwards, although loading may have
+ * written them. */
 CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix,
                                             cam_state_visitor *visit, void *context);
 
@@ -84,10 +93,16 @@ static inline struct cam_expert_state *cam_pool_state(const struct cam_pool *poo
     return pool->state[expert >> CAM_POOL_CHUNK_SHIFT] + (expert & (CAM_POOL_CHUNK - 1));
 }
 
-/* Bytes of an expert with everything kept of it. */
+/* The first moments of an expert's record; the second ones follow. */
+static inline cam_real *cam_pool_moments(const struct cam_pool *pool, uint64_t expert) {
+    return pool->moments[expert >> CAM_POOL_CHUNK_SHIFT] +
+           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * 2 * pool->record;
+}
+
+/* Bytes of an expert with everything kept of it once it has trained. */
 static inline size_t cam_pool_expert_bytes(const struct cam_pool *pool) {
-    return pool->record * sizeof(cam_real) + sizeof(struct cam_expert_state) +
-           sizeof(struct cam_expert_usage);
+    return (pool->moments ? 3 : 1) * pool->record * sizeof(cam_real) +
+           sizeof(struct cam_expert_state) + sizeof(struct cam_expert_usage);
 }
 
 static inline struct cam_expert_usage *cam_pool_usage(const struct cam_pool *pool,

@@ -122,6 +122,10 @@ enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabula
                         (long long)s->peer_subkeys, (long long)s->peer_top_k,
                         (long long)s->peer_max_subkeys);
     CAM_TRY(read_activation(s->model_activation, &out.activation));
+    out.pool_adam = strcmp(s->peer_optimizer, "adam") == 0;
+    if (!out.pool_adam && strcmp(s->peer_optimizer, "row") != 0)
+        return cam_fail(CAM_ERR_CONFIG, "peer.optimizer \"%s\": must be row or adam",
+                        s->peer_optimizer);
     CAM_TRY(read_slots(s->model_ff, &out));
     CAM_TRY(cam_model_shape_check(&out));
     *shape = out;

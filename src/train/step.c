@@ -72,7 +72,8 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
                                       .grad_scale = scale,
                                       .step = step};
     struct cam_update update = {
-        .lr = report->lr, .grad_scale = scale, .beta2 = recipe->beta2, .step = step};
+        .lr = report->lr, .grad_scale = scale, .beta1 = recipe->beta1, .beta2 = recipe->beta2,
+        .step = step};
     cam_model_update(model, &pass, &update); /* reads the trunk's values: before they move */
     cam_optimizer_step(&optimizer, &model->params, threads, arena);
 }

@@ -55,10 +55,11 @@ static const struct cam_ff_config rig_config = {.seed = 7,
     static void name(const char *kind)
 
 /* What the contract suites run over: every kind, dense also with GELU, every two kinds that may
- * share a slot. */
+ * share a slot, pools also with rows moved by Adam. */
 struct rig_variant {
     char slot[24];
     enum cam_activation activation;
+    int pool_adam;
 };
 enum { RIG_MAX_VARIANTS = 64 };
 
@@ -75,6 +76,11 @@ static inline size_t rig_variants(struct rig_variant variant[RIG_MAX_VARIANTS]) 
     cr_assert_lt(n, RIG_MAX_VARIANTS);
     strcpy(variant[n].slot, "dense");
     variant[n++].activation = CAM_ACTIVATION_GELU;
+    for (size_t i = 0; cam_ff_kinds[i]; i++)
+        if (cam_ff_kinds[i]->pool) {
+            snprintf(variant[n].slot, sizeof variant->slot, "%s", cam_ff_kinds[i]->name);
+            variant[n++].pool_adam = 1;
+        }
     return n;
 }
 
@@ -129,6 +135,7 @@ static inline void rig_init_variant(struct rig *rig, const struct rig_variant *v
                                     int reference, size_t n, int n_threads) {
     struct cam_ff_config config = rig_config;
     config.activation = variant->activation;
+    config.pool_adam = variant->pool_adam;
     config.reference = reference;
     rig_init(rig, variant->slot, &config, n, n_threads);
 }
@@ -178,7 +185,8 @@ static inline void rig_step(struct rig *rig, uint64_t step) {
         for (size_t k = p->frozen_rows * p->cols; k < p->rows * p->cols; k++)
             p->value[k] -= (cam_real)1e-3 * p->grad[k];
     }
-    struct cam_update update = {.lr = 1e-2, .grad_scale = 1.0 / 64, .beta2 = 0.99, .step = step};
+    struct cam_update update = {.lr = 1e-2, .grad_scale = 1.0 / 64, .beta1 = 0.9, .beta2 = 0.99,
+                                .step = step};
     rig_update(rig, &update);
 }
 

@@ -58,6 +58,52 @@ POOL_TEST(pool_rows, a_first_update_moves_a_row_by_one_learning_rate) {
     rig_release(&rig);
 }
 
+/* Four steps of one expert against Algorithm 1 of Kingma and Ba written plainly, where only steps
+ * with a gradient count; experts nobody picked have no moments. */
+POOL_TEST(pool_rows, adam_is_algorithm_1_over_the_steps_an_expert_has) {
+    struct cam_ff_config config = rig_config;
+    struct rig rig;
+    config.pool_adam = 1;
+    rig_init(&rig, kind, &config, 19, 1);
+    struct cam_peer *peer = cam_peer_of(rig.ff);
+    size_t record = peer->pool.record;
+    rig_forward(&rig, 1);
+    uint64_t expert = peer->last.expert[0];
+    cam_real gradient[64], *row = cam_pool_row(&peer->pool, expert);
+    double x[64], m[64] = {0}, v[64] = {0};
+    uint32_t t = 0;
+    for (size_t i = 0; i < record; i++)
+        x[i] = (double)row[i];
+    for (uint64_t step = 0; step < 4; step++) {
+        rig_forward(&rig, 1);
+        rig_backward(&rig);
+        int picked = 0;
+        for (size_t i = 0; i < 19 * peer->n_picks; i++)
+            picked |= i % peer->n_picks < 12 && peer->last.expert[i] == expert;
+        cam_peer_expert_gradient(rig.ff, expert, gradient, gradient + record - 32);
+        t += picked != 0;
+        for (size_t i = 0; i < record && picked; i++) {
+            double g = 0.1 * (double)gradient[i];
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.99 * v[i] + 0.01 * g * g;
+            x[i] -= 2e-3 * (m[i] / (1 - pow(0.9, t))) / (sqrt(v[i] / (1 - pow(0.99, t))) + 1e-8);
+        }
+        struct cam_update update = {
+            .lr = 1e-3, .grad_scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .step = step};
+        rig_update(&rig, &update);
+    }
+    cr_assert(t > 0 && cam_pool_state(&peer->pool, expert)->updates == t);
+    for (size_t i = 0; i < record; i++)
+        cr_assert_float_eq((double)row[i], x[i], 1e-12, "%zu", i);
+    for (uint64_t e = 0; e < cam_peer_n_experts(rig.ff); e++)
+        for (size_t i = 0; i < 2 * record && cam_pool_state(&peer->pool, e)->updates == 0; i++)
+            cr_assert_eq(cam_pool_moments(&peer->pool, e)[i], 0);
+    cam_pool_reset_expert(&peer->pool, expert, 1, CAM_POOL_RANDOM);
+    for (size_t i = 0; i < 2 * record; i++)
+        cr_assert_eq(cam_pool_moments(&peer->pool, expert)[i], 0, "a new incarnation begins anew");
+    rig_release(&rig);
+}
+
 /* Rows nobody picked, and their optimiser state, stay bit for bit. */
 POOL_TEST(pool_rows, an_update_touches_only_picked_rows) {
     struct rig rig;
