@@ -128,6 +128,19 @@ int cam_threads_count(const struct cam_threads *t) {
     return t->n_threads;
 }
 
+/* A worker that lost its core to another process needs ours to get on. */
+static void pause_after(unsigned spins) {
+    if (spins < SPINS)
+        relax();
+    else
+        sched_yield();
+}
+
+void cam_threads_await(atomic_size_t *done, size_t n) {
+    for (unsigned spins = 0; atomic_load_explicit(done, memory_order_acquire) < n; spins++)
+        pause_after(spins);
+}
+
 void cam_threads_run(struct cam_threads *t, size_t n_blocks, cam_block_fn *fn, void *context) {
     if (t->n_started == 0 || n_blocks <= 1) {
         for (size_t i = 0; i < n_blocks; i++)
@@ -141,10 +154,6 @@ void cam_threads_run(struct cam_threads *t, size_t n_blocks, cam_block_fn *fn, v
     atomic_store_explicit(&t->busy, t->n_started, memory_order_relaxed);
     publish(t);
     work(t, 0);
-    /* A worker that lost its core to another process needs ours to get on. */
     for (unsigned spins = 0; atomic_load_explicit(&t->busy, memory_order_acquire) > 0; spins++)
-        if (spins < SPINS)
-            relax();
-        else
-            sched_yield();
+        pause_after(spins);
 }

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 struct cam_threads;
@@ -20,8 +21,13 @@ CAM_MUST_USE enum cam_status cam_threads_new(int n_threads, struct cam_threads *
 void cam_threads_free(struct cam_threads *threads);
 int cam_threads_count(const struct cam_threads *threads);
 
-/* Runs FN for every block in [0, N_BLOCKS) and returns when all are done.  Only one caller at a
- * time; FN must not call cam_threads_run on the same pool. */
+/* Runs FN for every block in [0, N_BLOCKS) and returns when all are done.  Blocks are begun in
+ * order.  Only one caller at a time; FN must not call cam_threads_run on the same pool. */
 void cam_threads_run(struct cam_threads *threads, size_t n_blocks, cam_block_fn *fn, void *context);
+
+/* For a block that needs what N earlier blocks of its job made, each of which adds one to *DONE (with
+ * release) at its end: returns when all have.  They have begun, so this ends, and it saves the job
+ * of its own and the barrier that the first part would need. */
+void cam_threads_await(atomic_size_t *done, size_t n);
 
 #endif

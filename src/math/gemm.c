@@ -6,6 +6,7 @@
  * multiplication and addition fuse here as they do in a BLAS, unlike in the row kernels. */
 #include "math/gemm.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 int cam_gemm_own(void) {
@@ -319,6 +320,8 @@ void cam_gemm_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t
 
 struct shared {
     struct product product;
+    size_t n_packs;                  /* blocks that pack come first */
+    atomic_size_t packed;            /* of them, those that are done */
     size_t rows, cols, n_col_blocks; /* of the blocks of C */
 };
 
@@ -328,19 +331,15 @@ static size_t even(size_t n, size_t most, size_t unit) {
     return (part + unit - 1) / unit * unit;
 }
 
-static void pack_a_block(void *context, size_t i_block, size_t i_worker) {
-    (void)i_worker;
-    const struct product *p = &((const struct shared *)context)->product;
-    size_t row = i_block * PACK_ROWS, m = least(PACK_ROWS, p->m - row);
+static void pack_rows_of_a(const struct product *p, size_t row) {
+    size_t m = least(PACK_ROWS, p->m - row);
     for (size_t l = 0; l < p->k; l += p->step)
         turn(p->packed_a + (l / p->step * p->m + row) * A_STRIDE, A_STRIDE, p->a + l * p->lda + row,
              p->lda, m, least(p->step, p->k - l));
 }
 
-static void pack_b_block(void *context, size_t i_block, size_t i_worker) {
-    (void)i_worker;
-    const struct product *p = &((const struct shared *)context)->product;
-    size_t col = i_block * PANEL, n = least(PANEL, p->n - col);
+static void pack_panel_of_b(const struct product *p, size_t col) {
+    size_t n = least(PANEL, p->n - col);
     for (size_t l = 0; l < p->k; l += p->step) {
         size_t k = least(p->step, p->k - l);
         pack_b(p, col, n, l, k, p->packed_b + panels_up(p->n) * l + col * k);
@@ -349,10 +348,20 @@ static void pack_b_block(void *context, size_t i_block, size_t i_worker) {
 
 static void shared_block(void *context, size_t i_block, size_t i_worker) {
     (void)i_worker;
-    const struct shared *s = context;
+    struct shared *s = context;
+    const struct product *p = &s->product;
+    if (i_block < s->n_packs) {
+        if (p->packed_a)
+            pack_rows_of_a(p, i_block * PACK_ROWS);
+        else
+            pack_panel_of_b(p, i_block * PANEL);
+        atomic_fetch_add_explicit(&s->packed, 1, memory_order_release);
+        return;
+    }
+    cam_threads_await(&s->packed, s->n_packs);
+    i_block -= s->n_packs;
     size_t row = i_block / s->n_col_blocks * s->rows, col = i_block % s->n_col_blocks * s->cols;
-    run(&s->product, row, least(s->rows, s->product.m - row), col,
-        least(s->cols, s->product.n - col));
+    run(p, row, least(s->rows, p->m - row), col, least(s->cols, p->n - col));
 }
 
 /* Blocks of C.  With A plain (activations), B (weights) is packed once for all, and blocks are rows
@@ -398,11 +407,12 @@ void cam_gemm_shared(struct cam_threads *threads, struct cam_arena *arena, enum 
     if (ta) {
         size_t n_steps = (k + p->step - 1) / p->step;
         p->packed_a = cam_arena_alloc(arena, n_steps * m * A_STRIDE * sizeof *p->packed_a);
-        cam_threads_run(threads, (m + PACK_ROWS - 1) / PACK_ROWS, pack_a_block, &s);
+        s.n_packs = (m + PACK_ROWS - 1) / PACK_ROWS;
     } else {
         p->packed_b = cam_arena_alloc(arena, panels_up(n) * k * sizeof *p->packed_b);
-        cam_threads_run(threads, (n + PANEL - 1) / PANEL, pack_b_block, &s);
+        s.n_packs = (n + PANEL - 1) / PANEL;
     }
-    cam_threads_run(threads, cut(&s), shared_block, &s);
+    size_t n_blocks = cut(&s);
+    cam_threads_run(threads, s.n_packs + n_blocks, shared_block, &s);
     cam_arena_rewind(arena, mark);
 }
