@@ -98,6 +98,19 @@ static void small_block(void *context, size_t i_block, size_t i_worker) {
              k->tb ? k->k : k->n, 0, b->c + i_worker * apart, k->n);
 }
 
+static void small_blas_block(void *context, size_t i_block, size_t i_worker) {
+    struct bench *b = context;
+    const struct kernel *k = b->running;
+    (void)i_block;
+    cam_gemm_blas(k->ta, k->tb, k->m, k->n, k->k, 1, b->a, k->ta ? k->m : k->k, b->b,
+                  k->tb ? k->k : k->n, 0, b->c + i_worker * k->m * k->n, k->n);
+}
+
+static void run_small_blas(struct bench *b, const struct kernel *k) {
+    b->running = k;
+    cam_threads_run(b->threads, SMALL_BLOCKS, small_blas_block, b);
+}
+
 static void run_small_product(struct bench *b, const struct kernel *k) {
     b->running = k;
     cam_threads_run(b->threads, SMALL_BLOCKS, small_block, b);
@@ -136,25 +149,30 @@ static void list_products(struct bench *b) {
     const struct cam_kernel_config *c = b->config;
     size_t N = c->n_tokens, D = c->width, F = c->hidden, V = c->vocabulary;
     size_t Q = c->heads * 2 * c->key_width;
-    product(b, "sgemm query", CAM_PLAIN, CAM_PLAIN, N, Q, D, 0);
-    product(b, "sgemm query weights", CAM_TRANSPOSED, CAM_PLAIN, D, Q, N, 0);
-    product(b, "sgemm query inputs", CAM_PLAIN, CAM_TRANSPOSED, N, D, Q, 0);
-    product(b, "sgemm q, k, v", CAM_PLAIN, CAM_PLAIN, N, 3 * D, D, 0);
-    product(b, "sgemm attention out", CAM_PLAIN, CAM_PLAIN, N, D, D, 0);
-    product(b, "sgemm SwiGLU in", CAM_PLAIN, CAM_PLAIN, N, 2 * F, D, 0);
-    product(b, "sgemm SwiGLU in weights", CAM_TRANSPOSED, CAM_PLAIN, D, 2 * F, N, 0);
-    product(b, "sgemm SwiGLU in inputs", CAM_PLAIN, CAM_TRANSPOSED, N, D, 2 * F, 0);
-    product(b, "sgemm SwiGLU out", CAM_PLAIN, CAM_PLAIN, N, D, F, 0);
-    product(b, "sgemm head", CAM_PLAIN, CAM_TRANSPOSED, N, V, D, 0);
-    product(b, "sgemm square", CAM_PLAIN, CAM_PLAIN, 4 * D, 4 * D, 4 * D, 0);
-    product(b, "sgemm sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
+    product(b, "gemm query", CAM_PLAIN, CAM_PLAIN, N, Q, D, 0);
+    product(b, "gemm query weights", CAM_TRANSPOSED, CAM_PLAIN, D, Q, N, 0);
+    product(b, "gemm query inputs", CAM_PLAIN, CAM_TRANSPOSED, N, D, Q, 0);
+    product(b, "gemm q, k, v", CAM_PLAIN, CAM_PLAIN, N, 3 * D, D, 0);
+    product(b, "gemm attention out", CAM_PLAIN, CAM_PLAIN, N, D, D, 0);
+    product(b, "gemm SwiGLU in", CAM_PLAIN, CAM_PLAIN, N, 2 * F, D, 0);
+    product(b, "gemm SwiGLU in weights", CAM_TRANSPOSED, CAM_PLAIN, D, 2 * F, N, 0);
+    product(b, "gemm SwiGLU in inputs", CAM_PLAIN, CAM_TRANSPOSED, N, D, 2 * F, 0);
+    product(b, "gemm SwiGLU out", CAM_PLAIN, CAM_PLAIN, N, D, F, 0);
+    product(b, "gemm head", CAM_PLAIN, CAM_TRANSPOSED, N, V, D, 0);
+    product(b, "gemm square", CAM_PLAIN, CAM_PLAIN, 4 * D, 4 * D, 4 * D, 0);
+    product(b, "gemm sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
             CAM_SUBKEY_BLOCK, c->key_width, 1);
     if (cam_panel_fast()) { /* what the layer uses for them where it can */
         product(b, "panels sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
                 CAM_SUBKEY_BLOCK, c->key_width, 1);
         b->kernels[b->n_kernels - 1].run = run_panels;
     }
-    product(b, "sgemm attention scores", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
+    product(b, "gemm attention", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
+    product(b, "OpenBLAS attention", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
+    b->kernels[b->n_kernels - 1].run = run_small_blas;
+    product(b, "gemm small square", CAM_PLAIN, CAM_PLAIN, D, D, D, 1);
+    product(b, "OpenBLAS small square", CAM_PLAIN, CAM_PLAIN, D, D, D, 1);
+    b->kernels[b->n_kernels - 1].run = run_small_blas;
 }
 
 /* ---- retrieval ---- */
