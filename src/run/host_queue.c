@@ -55,7 +55,7 @@ static enum cam_status add(struct cam_host_queue *queue, const char *host, struc
 
 static enum cam_status try_host(struct cam_host_queue *queue, const char *host, double now,
                                 int *begun) {
-    struct cam_host *known;
+    struct cam_host *known = NULL; /* gcc -O3 does not see that add sets it */
     forget_rested(queue, now);
     *begun = 0;
     if (find(queue, host))
