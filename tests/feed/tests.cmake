@@ -19,6 +19,7 @@ cam_test(feed robots)
 pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd)
 if(MICROHTTPD_FOUND)
   cam_test(feed fetch SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD)
+  cam_test(feed rebinding SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD)
   cam_test(feed fetch_hostile SOURCES support/httpd.c support/rawd.c
     LIBRARIES PkgConfig::MICROHTTPD)
   cam_test(feed feed_server LABELS unit cli)
