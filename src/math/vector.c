@@ -49,6 +49,14 @@ CAM_CLONES void cam_multiply_add(const cam_real *a, const cam_real *x, cam_real 
         y[i] += a[i] * x[i];
 }
 
+CAM_CLONES void cam_approach(const cam_real *x, cam_real share, cam_real *y, size_t n) {
+    size_t i = 0;
+    for (; i + CAM_LANES <= n; i += CAM_LANES)
+        CAM_STORE(y + i, CAM_LOAD(y + i) + (CAM_LOAD(x + i) - CAM_LOAD(y + i)) * share);
+    for (; i < n; i++)
+        y[i] += (x[i] - y[i]) * share;
+}
+
 CAM_CLONES double cam_sum_squares(const cam_real *x, size_t n) {
     double total = 0;
     for (size_t at = 0; at < n; at += 4096) { /* float lanes over a page, double over pages */

@@ -14,6 +14,8 @@ cam_real cam_dot(const cam_real *a, const cam_real *b, size_t n);
 void cam_axpy(cam_real alpha, const cam_real *x, cam_real *y, size_t n);
 /* y += a * x, element by element */
 void cam_multiply_add(const cam_real *a, const cam_real *x, cam_real *y, size_t n);
+/* y += share (x - y) */
+void cam_approach(const cam_real *x, cam_real share, cam_real *y, size_t n);
 /* sum x_i^2, in double */
 double cam_sum_squares(const cam_real *x, size_t n);
 

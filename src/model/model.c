@@ -1,4 +1,4 @@
-#include "model/model.h"
+#include "model/average.h"
 
 #include "math/blas.h"
 #include "math/vector.h"
@@ -367,8 +367,9 @@ struct cam_ff *cam_model_find_pool(struct cam_model *model, size_t *i_block) {
 
 void cam_model_size(const struct cam_model *model, struct cam_model_size *size) {
     double dense = (double)cam_params_count(&model->params);
+    double copies = cam_model_averages(model) ? 5 : 4;
     *size = (struct cam_model_size){
-        .parameters = dense, .active = dense, .bytes = dense * 4 * sizeof(cam_real)};
+        .parameters = dense, .active = dense, .bytes = dense * copies * sizeof(cam_real)};
     for (size_t i = 0; i < model->shape.n_blocks; i++)
         for (size_t j = 0; j < model->blocks[i].n_ff; j++) {
             const struct cam_ff *ff = model->blocks[i].ff[j];
@@ -399,11 +400,11 @@ double cam_model_flops(const struct cam_model *model, size_t t) {
 
 enum cam_status cam_model_visit_state(struct cam_model *model, cam_state_visitor *visit,
                                       void *context) {
-    static const char *const suffix[] = {"value", "m", "v"};
+    static const char *const suffix[] = {"value", "m", "v", "average"};
     for (size_t i = 0; i < model->params.n; i++) {
         struct cam_param *p = model->params.items[i];
-        cam_real *data[] = {p->value, p->m, p->v};
-        for (size_t j = 0; j < 3; j++) {
+        cam_real *data[] = {p->value, p->m, p->v, p->average};
+        for (size_t j = 0; j < 4 && data[j]; j++) {
             char name[64];
             snprintf(name, sizeof name, "%s.%s", p->name, suffix[j]);
             CAM_TRY(visit(context, name, data[j], p->rows * p->cols * sizeof(cam_real)));

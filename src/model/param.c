@@ -31,8 +31,8 @@ static cam_real *map_zero(size_t n_bytes) {
 static void param_free(struct cam_param *p) {
     if (!p)
         return;
-    cam_real *blocks[] = {p->value, p->grad, p->m, p->v};
-    for (size_t i = 0; i < 4; i++)
+    cam_real *blocks[] = {p->value, p->grad, p->m, p->v, p->average};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         if (blocks[i])
             munmap(blocks[i], param_bytes(p));
     free(p);
@@ -73,6 +73,28 @@ enum cam_status cam_params_add(struct cam_params *params, const char *name, enum
     params->items[params->n++] = p;
     *param = p;
     return CAM_OK;
+}
+
+enum cam_status cam_param_average_begin(struct cam_param *p) {
+    p->average = map_zero(param_bytes(p));
+    if (!p->average)
+        return cam_fail(CAM_ERR_OS, "out of memory for the average of parameter %s (%zu x %zu)",
+                        p->name, p->rows, p->cols);
+    p->averaged_rows = 0;
+    return CAM_OK;
+}
+
+void cam_param_average_extend(struct cam_param *p) {
+    size_t from = p->averaged_rows * p->cols;
+    memcpy(p->average + from, p->value + from, (p->rows * p->cols - from) * sizeof *p->value);
+    p->averaged_rows = p->rows;
+}
+
+void cam_param_average_end(struct cam_param *p) {
+    if (p->average)
+        munmap(p->average, param_bytes(p));
+    p->average = NULL;
+    p->averaged_rows = 0;
 }
 
 void cam_param_fill_normal(struct cam_param *param, uint64_t seed, size_t row_from, size_t row_to,

@@ -29,6 +29,8 @@ struct cam_param {
     enum cam_part part;
     size_t rows, cols, rows_capacity;
     cam_real *value, *grad, *m, *v; /* (rows_capacity, cols) each; owned */
+    cam_real *average;              /* likewise, or NULL: see model/average.h */
+    size_t averaged_rows;           /* that average holds */
     double lr_scale;                /* times the trunk's learning rate */
     int decay;                      /* 1: weight decay applies */
     size_t frozen_rows;             /* the first so many rows are never updated */
@@ -54,6 +56,11 @@ CAM_MUST_USE enum cam_status cam_params_add(struct cam_params *params, const cha
 void cam_param_fill_normal(struct cam_param *param, uint64_t seed, size_t row_from, size_t row_to,
                            double scale);
 void cam_param_fill(struct cam_param *param, cam_real value);
+
+/* model/average.h's part for one parameter: a copy of the values, more of it, no copy. */
+CAM_MUST_USE enum cam_status cam_param_average_begin(struct cam_param *param);
+void cam_param_average_extend(struct cam_param *param);
+void cam_param_average_end(struct cam_param *param);
 
 size_t cam_params_count(const struct cam_params *params); /* numbers in use */
 void cam_params_zero_grad(struct cam_params *params);

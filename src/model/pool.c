@@ -59,6 +59,7 @@ static void chunk_release(struct cam_pool *pool, size_t i) {
 }
 
 void cam_pool_release(struct cam_pool *pool) {
+    cam_pool_average_end(pool);
     for (size_t i = 0; i < pool->n_chunks; i++)
         chunk_release(pool, i);
     free(pool->rows);
@@ -76,11 +77,20 @@ static cam_real *map_moments(size_t n_bytes) {
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Rows are read at random: with 4 KiB pages every one costs a walk of the page table.  Only
+ * advice, so refusal does not matter. */
+static cam_real *rows_new(size_t n_bytes) {
+    cam_real *rows = aligned_alloc(HUGE_PAGE, n_bytes);
+    if (rows)
+        (void)madvise(rows, n_bytes, MADV_HUGEPAGE);
+    return rows;
+}
+
 static enum cam_status chunk_add(struct cam_pool *pool) {
     size_t i = pool->n_chunks, n_bytes = chunk_bytes(pool);
     if (pool->moments)
         pool->moments[i] = map_moments(moment_bytes(pool));
-    pool->rows[i] = aligned_alloc(HUGE_PAGE, n_bytes);
+    pool->rows[i] = rows_new(n_bytes);
     pool->state[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->state);
     pool->usage[i] = calloc(CAM_POOL_CHUNK, sizeof **pool->usage);
     if (!pool->rows[i] || !pool->state[i] || !pool->usage[i] ||
@@ -89,9 +99,6 @@ static enum cam_status chunk_add(struct cam_pool *pool) {
         return cam_fail(CAM_ERR_OS, "out of memory for experts %zu to %zu (%zu bytes)",
                         i << CAM_POOL_CHUNK_SHIFT, (i + 1) << CAM_POOL_CHUNK_SHIFT, n_bytes);
     }
-    /* Rows are read at random: with 4 KiB pages every one costs a walk of the page table.  Only
-     * advice, so refusal does not matter. */
-    (void)madvise(pool->rows[i], n_bytes, MADV_HUGEPAGE);
     pool->n_chunks++;
     return CAM_OK;
 }
@@ -145,6 +152,35 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
 }
 
+enum cam_status cam_pool_average_begin(struct cam_pool *pool) {
+    size_t n = (size_t)((pool->capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
+    pool->average = calloc(n, sizeof *pool->average);
+    pool->n_averaged = 0;
+    return pool->average ? CAM_OK
+                         : cam_fail(CAM_ERR_OS, "out of memory for the table of %zu averages", n);
+}
+
+enum cam_status cam_pool_average_extend(struct cam_pool *pool) {
+    for (size_t i = 0; i < pool->n_chunks; i++)
+        if (!pool->average[i] && !(pool->average[i] = rows_new(chunk_bytes(pool))))
+            return cam_fail(CAM_ERR_OS, "out of memory for the average of experts from %zu on",
+                            i << CAM_POOL_CHUNK_SHIFT);
+    for (uint64_t e = pool->n_averaged; e < pool->n_experts; e++)
+        memcpy(pool->average[e >> CAM_POOL_CHUNK_SHIFT] +
+                   (size_t)(e & (CAM_POOL_CHUNK - 1)) * pool->record,
+               cam_pool_row(pool, e), pool->record * sizeof(cam_real));
+    pool->n_averaged = pool->n_experts;
+    return CAM_OK;
+}
+
+void cam_pool_average_end(struct cam_pool *pool) {
+    for (size_t i = 0; pool->average && i < pool->n_chunks; i++)
+        free(pool->average[i]);
+    free(pool->average);
+    pool->average = NULL;
+    pool->n_averaged = 0;
+}
+
 static enum cam_status visit_part(struct cam_pool *pool, const char *prefix, const char *part,
                                   void **chunks, size_t expert_bytes, cam_state_visitor *visit,
                                   void *context) {
@@ -190,6 +226,9 @@ enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_st
                        context));
     CAM_TRY(visit_part(pool, prefix, "usage", (void **)pool->usage, sizeof **pool->usage, visit,
                        context));
+    if (pool->average)
+        CAM_TRY(visit_part(pool, prefix, "average", (void **)pool->average,
+                           pool->record * sizeof(cam_real), visit, context));
     if (!pool->moments)
         return CAM_OK;
     CAM_TRY(visit_part(pool, prefix, "moments", (void **)pool->moments,

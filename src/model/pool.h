@@ -49,6 +49,8 @@ struct cam_pool {
     struct cam_expert_usage **usage;
     cam_real **moments; /* NULL, or a chunk's first moments and then second ones, expert by expert:
                          * 2 * record reals each; zero until the expert trains */
+    cam_real **average;  /* likewise, or NULL: see model/average.h */
+    uint64_t n_averaged; /* experts that average holds */
 };
 
 /* WIDTH: a multiple of 4.  CAPACITY: experts the pool may ever hold (only the chunk table is
@@ -77,7 +79,13 @@ CAM_MUST_USE enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_exp
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill);
 
-/* Visits rows, optimiser state, usage and moments, chunk by chunk; names begin with PREFIX.
+/* model/average.h's part for one pool: room for a copy of the rows, the copy of those that have
+ * none yet, no copy. */
+CAM_MUST_USE enum cam_status cam_pool_average_begin(struct cam_pool *pool);
+CAM_MUST_USE enum cam_status cam_pool_average_extend(struct cam_pool *pool);
+void cam_pool_average_end(struct cam_pool *pool);
+
+/* Visits rows, optimiser state, usage, average and moments, chunk by chunk; names begin with PREFIX.
  * Moments of experts that never trained take no memory afterwards, although loading may have
  * written them. */
 CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix,
@@ -101,7 +109,7 @@ static inline cam_real *cam_pool_moments(const struct cam_pool *pool, uint64_t e
 
 /* Bytes of an expert with everything kept of it once it has trained. */
 static inline size_t cam_pool_expert_bytes(const struct cam_pool *pool) {
-    return (pool->moments ? 3 : 1) * pool->record * sizeof(cam_real) +
+    return ((pool->moments ? 3 : 1) + (pool->average ? 1 : 0)) * pool->record * sizeof(cam_real) +
            sizeof(struct cam_expert_state) + sizeof(struct cam_expert_usage);
 }
 

@@ -1,6 +1,7 @@
 #include "run/trainer_internal.h"
 
 #include "base/log.h"
+#include "model/average.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
                                      .seed = (uint64_t)t->settings.seed, .step = t->state.step,
                                      .ramp_steps = (uint32_t)t->settings.grow_ramp};
     CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
+    CAM_TRY(cam_model_average_extend(t->model));
     CAM_TRY(cam_trainer_replay_batch(t, &t->check_arena, &after));
     double change = cam_relative_change(before, after, n);
     const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);

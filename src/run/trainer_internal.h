@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/threads.h"
 #include "model/ff_peer.h"
+#include "run/levers.h"
 #include "run/preset.h"
 #include "run/trainer.h"
 #include "store/journal.h"
@@ -36,6 +37,7 @@ struct cam_trainer_state {
     double norm;                      /* running gradient norm, 0 before the first step */
     double bits_per_byte;             /* running prequential score, 0 before the first */
     uint64_t window_from;             /* step after which the usage window began */
+    uint64_t averages;                /* 1: the model has an average (model/average.h) */
     uint64_t subkeys[CAM_MAX_BLOCKS]; /* of each block's pool, 0 where there is none */
     struct cam_front front;
     /* Frozen dense parts of each block, a bit a part: 1 << enum cam_part; last what belongs to no
@@ -50,7 +52,7 @@ struct cam_trainer {
     struct cam_snapshots *snapshots;
     struct cam_settings settings;
     struct cam_recipe recipe;
-    double replay_share; /* in force */
+    struct cam_levers levers; /* in force */
     struct cam_tokenizer *tokenizer;
     struct cam_encoder *encoder;
     struct cam_buffer tokenizer_file;
@@ -83,6 +85,9 @@ CAM_MUST_USE enum cam_status cam_trainer_save(struct cam_trainer *trainer,
                                               struct cam_snapshot *out);
 /* Settings and policy in force, from the history. */
 CAM_MUST_USE enum cam_status cam_trainer_apply_settings(struct cam_trainer *trainer);
+/* Adds a trained document to the replay list. */
+CAM_MUST_USE enum cam_status cam_trainer_remember(struct cam_trainer *trainer, const char *source,
+                                                  int64_t document, int64_t bytes);
 /* Empties queue and look-ahead and rebuilds the replay list: after loading a state. */
 CAM_MUST_USE enum cam_status cam_trainer_rewind(struct cam_trainer *trainer);
 

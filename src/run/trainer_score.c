@@ -1,6 +1,7 @@
 #include "run/trainer_internal.h"
 
 #include "eval/scorer.h"
+#include "model/average.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,14 +60,17 @@ static enum cam_status score_probe(void *context, const struct cam_probe_text *t
 enum cam_status cam_trainer_evaluate_at(struct cam_trainer *t, const char *reason, int64_t up_to,
                                         int64_t *evaluation) {
     struct evaluation e = {.t = t};
-    CAM_TRY(cam_scorer_init(&e.scorer, t->model, t->threads, &t->check_arena));
-    enum cam_status status = cam_journal_probes(t->database, up_to, score_probe, &e);
+    cam_model_average_swap(t->model);
+    enum cam_status status = cam_scorer_init(&e.scorer, t->model, t->threads, &t->check_arena);
+    if (status == CAM_OK)
+        status = cam_journal_probes(t->database, up_to, score_probe, &e);
     if (status == CAM_OK)
         status = cam_scorer_finish(&e.scorer);
     if (status == CAM_OK)
         status = cam_history_evaluation(t->database, (int64_t)t->state.step, reason, e.scores, e.n,
                                         evaluation);
     cam_scorer_release(&e.scorer);
+    cam_model_average_swap(t->model);
     free(e.scores);
     return status;
 }
@@ -83,6 +87,7 @@ enum cam_status cam_trainer_score(struct cam_trainer *t, const char *text, size_
     size_t n_ids = 0;
     double sum = 0;
     CAM_TRY(cam_trainer_encode(t, text, n_bytes, &ids, &n_ids));
+    cam_model_average_swap(t->model);
     enum cam_status status = cam_scorer_init(&scorer, t->model, t->threads, &t->check_arena);
     if (status == CAM_OK) {
         status = cam_scorer_add(&scorer, ids, n_ids, cam_tokenizer_end_of_text(t->tokenizer), &sum);
@@ -90,6 +95,7 @@ enum cam_status cam_trainer_score(struct cam_trainer *t, const char *text, size_
             status = cam_scorer_finish(&scorer);
         cam_scorer_release(&scorer);
     }
+    cam_model_average_swap(t->model);
     free(ids);
     if (status == CAM_OK) {
         *nll = sum;
@@ -126,6 +132,7 @@ enum cam_status cam_trainer_generate(struct cam_trainer *t, const char *prompt, 
         cam_encoder_encode(t->encoder, prompt, n_prompt, ids + 1, n_prompt, &n);
     n++;
     size_t first = n;
+    cam_model_average_swap(t->model);
     for (size_t i = 0; status == CAM_OK && i < max_tokens; i++) {
         struct sampling s = {.t = t, .sampler = sampler, .ids = ids, .n = n, .number = i};
         status = cam_arena_catch(sample_next, &s);
@@ -133,6 +140,7 @@ enum cam_status cam_trainer_generate(struct cam_trainer *t, const char *prompt, 
             break;
         ids[n++] = s.next;
     }
+    cam_model_average_swap(t->model);
     if (status == CAM_OK)
         status = cam_tokenizer_decode(t->tokenizer, ids + first, n - first, text);
     free(ids);

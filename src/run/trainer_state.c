@@ -1,7 +1,7 @@
 #include "run/trainer_internal.h"
 
-#include "growth/policy.h"
 #include "math/blas.h"
+#include "model/average.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +119,8 @@ static enum cam_status shape_model(struct loading *loading) {
     size_t i_block = 0;
     for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
         CAM_TRY(cam_peer_restore_shape(ff, (size_t)t->state.subkeys[i_block]));
+    if (t->state.averages)
+        CAM_TRY(cam_model_average_begin(t->model));
     return cam_model_visit_state(t->model, list_region, &loading->list);
 }
 
@@ -182,17 +184,24 @@ enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
 enum cam_status cam_trainer_apply_settings(struct cam_trainer *t) {
     CAM_TRY(cam_journal_settings(t->database, &t->settings));
     CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
-    t->replay_share = t->settings.replay_share;
-    if (t->replay_share < 0)
-        CAM_TRY(cam_policy_number(t->database, "replay.share", 0, &t->replay_share));
-    if (!(t->replay_share >= 0 && t->replay_share <= 0.9))
-        return cam_fail(CAM_ERR_CONFIG, "replay.share %g: must be 0 to 0.9", t->replay_share);
+    CAM_TRY(cam_levers_read(t->database, &t->settings, &t->levers));
+    for (size_t i = 0; i < t->replay.n_sources; i++)
+        CAM_TRY(cam_levers_source(t->database, &t->levers, &t->replay.sources[i]));
     return CAM_OK;
+}
+
+enum cam_status cam_trainer_remember(struct cam_trainer *t, const char *source, int64_t document,
+                                     int64_t bytes) {
+    size_t known = t->replay.n_sources;
+    CAM_TRY(cam_replay_add(&t->replay, source, document, bytes));
+    return t->replay.n_sources == known
+               ? CAM_OK
+               : cam_levers_source(t->database, &t->levers, &t->replay.sources[known]);
 }
 
 static enum cam_status add_trained(void *context, const struct cam_trained *trained) {
     struct cam_trainer *t = context;
-    return cam_replay_add(&t->replay, trained->document, trained->bytes);
+    return cam_trainer_remember(t, trained->domain, trained->document, trained->bytes);
 }
 
 enum cam_status cam_trainer_list_replay(struct cam_trainer *t) {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/average.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,9 +17,18 @@
 /* Documents shorter than this may well be all commonplace. */
 #define MIN_FLAT_BYTES 200
 
+/* Most documents that fill a row of replay. */
+#define REPLAY_DRAWS 32
+
+/* The average moves so many times in its window, and at least every so many steps: each time costs
+ * a pass over all rows. */
+#define AVERAGE_MOVES 16
+#define AVERAGE_EVERY 64
+
 /* What one step tells the history; the arrays live in the check arena. */
 struct account {
     struct cam_trained_document *documents;
+    char (*sources)[CAM_REPLAY_NAME_BYTES]; /* of documents */
     size_t n_documents;
     struct cam_provenance *provenance;
     size_t n_provenance;
@@ -30,27 +40,58 @@ struct account {
     int64_t new_bytes;
 };
 
+/* Where the batch's new documents come from, as far as one name tells it. */
+static const char *source_learned(const struct cam_trainer *t) {
+    return t->queue.n ? t->queue.items[0].domain : NULL;
+}
+
+/* Draw SLOT of step STEP, filled in from place USED of row I_ROW on. */
+static enum cam_status pack_draw(struct cam_trainer *t, const struct cam_replay_draw *draw,
+                                 size_t i_row, size_t *used) {
+    char *text = NULL;
+    size_t n_bytes = 0, n_ids = 0;
+    uint16_t *ids = NULL;
+    CAM_TRY(cam_journal_text(t->database, draw->document, &text, &n_bytes));
+    enum cam_status status = cam_trainer_encode(t, text, n_bytes, &ids, &n_ids);
+    free(text);
+    CAM_TRY(status);
+    /* The row goes on where the draw fell, or earlier if the document would end too soon. */
+    size_t room = t->packed.batch.t - *used, at = (size_t)(draw->place * (double)n_ids);
+    if (at + room > n_ids)
+        at = n_ids > room ? n_ids - room : 0;
+    status = cam_pack_replay(&t->packed, i_row, used, draw->document, ids, n_ids, at,
+                             (cam_real)t->levers.replay_weight,
+                             cam_tokenizer_end_of_text(t->tokenizer));
+    free(ids);
+    return status;
+}
+
+/* Fills rows from FIRST_ROW on; documents shorter than what is left of a row are followed by
+ * others, up to a bound. */
 static enum cam_status pack_replay_rows(struct cam_trainer *t, uint64_t step, size_t first_row) {
     for (size_t row = first_row; row < t->packed.batch.n_sequences; row++) {
-        struct cam_replay_draw draw = cam_replay_draw(&t->replay, (uint64_t)t->settings.seed, step,
-                                                      (uint32_t)row);
-        char *text = NULL;
-        size_t n_bytes = 0, n_ids = 0;
-        uint16_t *ids = NULL;
-        CAM_TRY(cam_journal_text(t->database, draw.document, &text, &n_bytes));
-        enum cam_status status = cam_trainer_encode(t, text, n_bytes, &ids, &n_ids);
-        free(text);
-        CAM_TRY(status);
-        /* A row begins where the draw fell, or earlier if the document would end too soon. */
-        size_t span = t->packed.batch.t, at = (size_t)(draw.place * (double)n_ids);
-        if (at + span > n_ids)
-            at = n_ids > span ? n_ids - span : 0;
-        status = cam_pack_replay(&t->packed, row, draw.document, ids, n_ids, at,
-                                 cam_tokenizer_end_of_text(t->tokenizer));
-        free(ids);
-        CAM_TRY(status);
+        size_t used = 0;
+        for (uint32_t i = 0; i < REPLAY_DRAWS && used < t->packed.batch.t; i++) {
+            struct cam_replay_draw draw;
+            if (!cam_replay_draw(&t->replay, &t->levers.replay_mix, source_learned(t),
+                                 (uint64_t)t->settings.seed, step,
+                                 (uint32_t)row * REPLAY_DRAWS + i, &draw))
+                break;
+            CAM_TRY(pack_draw(t, &draw, row, &used));
+        }
     }
     return CAM_OK;
+}
+
+/* Rows of the next step that are replay. */
+static size_t replayed_rows(const struct cam_trainer *t) {
+    struct cam_replay_draw draw;
+    uint64_t step = t->state.step + 1;
+    size_t n = cam_replay_rows(t->levers.replay_share, t->packed.batch.n_sequences, step);
+    return n && cam_replay_draw(&t->replay, &t->levers.replay_mix, source_learned(t),
+                                (uint64_t)t->settings.seed, step, 0, &draw)
+               ? n
+               : 0;
 }
 
 /* Mean nats of a span; infinite if any token's is not finite. */
@@ -146,6 +187,7 @@ static void credit_span(struct cam_trainer *t, const struct cam_span *span,
 /* The document of FRONT is finished: its rows for the history. */
 static void finish_document(struct cam_trainer *t, struct account *a, struct cam_front *front,
                             const struct cam_pending *pending) {
+    memcpy(a->sources[a->n_documents], pending->domain, sizeof *a->sources);
     a->documents[a->n_documents++] = (struct cam_trained_document){
         .document = pending->document,
         .first_step = front->first_step,
@@ -268,6 +310,7 @@ static void account_init(struct account *a, size_t n_spans, size_t n_pools,
     *a = (struct account){0};
     cam_arena_reset(arena);
     a->documents = cam_arena_alloc(arena, (n_spans + 1) * sizeof *a->documents);
+    a->sources = cam_arena_alloc(arena, (n_spans + 1) * sizeof *a->sources);
     a->provenance =
         cam_arena_alloc(arena, (n_spans * n_pools * CAM_CREDITS + 1) * sizeof *a->provenance);
     a->usage = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->usage);
@@ -313,8 +356,8 @@ static void running_scores(struct cam_trainer *t, const struct account *a, doubl
     }
 }
 
-/* Documents that say what the model knows by heart: repetition, or a text made to be learned
- * (FAULTS T03).  Told only; what is to be done about it is for a person to say. */
+/* Documents that say what the model knows by heart: repetition, or a text made to be
+ * learned.  Told only; what is to be done about it is for a person to say. */
 static enum cam_status tell_flat(struct cam_trainer *t, const struct account *a, double running) {
     char message[256];
     for (size_t i = 0; i < a->n_documents; i++) {
@@ -346,6 +389,38 @@ static double most_loss(const struct cam_trainer *t) {
                     : 0;
 }
 
+struct averaging {
+    struct cam_trainer *t;
+    double keep;
+};
+
+static void move_average(void *context) {
+    const struct averaging *a = context;
+    cam_model_average_step(a->t->model, a->t->threads, &a->t->check_arena, a->keep);
+}
+
+/* Moves the average, begins it or ends it, as the levers say. */
+static enum cam_status average(struct cam_trainer *t) {
+    double window = t->levers.average_window, step = (double)t->state.step;
+    if (window <= 0) {
+        cam_model_average_end(t->model);
+        t->state.averages = 0;
+        return CAM_OK;
+    }
+    if (!t->state.averages) {
+        CAM_TRY(cam_model_average_begin(t->model));
+        t->state.averages = 1;
+        return CAM_OK;
+    }
+    if (t->levers.average_share > 0)
+        window = fmin(window, t->levers.average_share * step);
+    double every = fmax(1, fmin(AVERAGE_EVERY, floor(window / AVERAGE_MOVES)));
+    if (t->state.step % (uint64_t)every != 0)
+        return CAM_OK;
+    struct averaging a = {t, window > 0 ? exp(-every / window) : 0};
+    return cam_arena_catch(move_average, &a);
+}
+
 /* The step was sound and the model has moved: write it down, then do what the policy decides. */
 static enum cam_status commit(struct cam_trainer *t, struct account *a,
                               const struct cam_step_report *report) {
@@ -359,6 +434,7 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
     t->state.step++;
     t->state.tokens += (int64_t)t->packed.n_new;
     t->state.documents += (int64_t)a->n_documents;
+    CAM_TRY(average(t));
     struct cam_step_commit row = {.step = (int64_t)t->state.step,
                                   /* The document in progress is not consumed. */
                                   .position = t->state.position - (t->state.offset > 0),
@@ -383,7 +459,8 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
     CAM_TRY(cam_history_commit_step(t->database, &row, &decisions));
     enum cam_status status = CAM_OK;
     for (size_t i = 0; i < a->n_documents && status == CAM_OK; i++)
-        status = cam_replay_add(&t->replay, a->documents[i].document, a->documents[i].bytes);
+        status = cam_trainer_remember(t, a->sources[i], a->documents[i].document,
+                                      a->documents[i].bytes);
     if (status == CAM_OK)
         status = tell_flat(t, a, running);
     if (status == CAM_OK)
@@ -394,8 +471,7 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
 
 enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int flush, int *done) {
     size_t rows = t->packed.batch.n_sequences, span = t->packed.batch.t;
-    size_t replayed =
-        t->replay.n ? cam_replay_rows(t->replay_share, rows, t->state.step + 1) : 0;
+    size_t replayed = replayed_rows(t);
     size_t waiting = cam_queue_tokens_before(&t->queue, position);
     *done = 0;
     if (waiting == 0 || (!flush && waiting < (rows - replayed) * span))

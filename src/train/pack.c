@@ -83,13 +83,13 @@ static enum cam_status span_add(struct cam_packed *packed, struct cam_span span)
 }
 
 /* Copies N tokens of a document from AT to places [FROM, FROM + N); each is predicted from the
- * token before it, the first from end-of-text. */
+ * token before it, the first from end-of-text, and counts WEIGHT. */
 static void place(struct cam_batch *batch, size_t from, size_t n, const uint16_t *ids, size_t at,
-                  uint16_t end_of_text) {
+                  cam_real weight, uint16_t end_of_text) {
     for (size_t i = 0; i < n; i++) {
         batch->tokens[from + i] = at + i ? ids[at + i - 1] : end_of_text;
         batch->targets[from + i] = ids[at + i];
-        batch->weights[from + i] = 1;
+        batch->weights[from + i] = weight;
     }
 }
 
@@ -103,23 +103,24 @@ enum cam_status cam_pack_new(struct cam_packed *packed, const struct cam_queue *
             n = room - used;
         CAM_TRY(span_add(packed, (struct cam_span){.i_pending = i, .document = p->document,
                                                    .from = used, .n = n, .at = at}));
-        place(&packed->batch, used, n, p->ids, at, end_of_text);
+        place(&packed->batch, used, n, p->ids, at, 1, end_of_text);
         used += n;
     }
     packed->n_new = used;
     return CAM_OK;
 }
 
-enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row, int64_t document,
-                                const uint16_t *ids, size_t n_ids, size_t at,
-                                uint16_t end_of_text) {
-    size_t from = i_row * packed->batch.t, n = n_ids - at;
-    if (n > packed->batch.t)
-        n = packed->batch.t;
+enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row, size_t *used,
+                                int64_t document, const uint16_t *ids, size_t n_ids, size_t at,
+                                cam_real weight, uint16_t end_of_text) {
+    size_t from = i_row * packed->batch.t + *used, n = n_ids - at, room = packed->batch.t - *used;
+    if (n > room)
+        n = room;
     CAM_TRY(span_add(packed, (struct cam_span){.i_pending = SIZE_MAX, .document = document,
                                                .from = from, .n = n, .at = at}));
-    place(&packed->batch, from, n, ids, at, end_of_text);
+    place(&packed->batch, from, n, ids, at, weight, end_of_text);
     packed->n_replay += n;
+    *used += n;
     return CAM_OK;
 }
 

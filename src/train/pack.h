@@ -64,10 +64,11 @@ void cam_packed_clear(struct cam_packed *packed);
  * places past the end of the stream stay padding (weight 0). */
 CAM_MUST_USE enum cam_status cam_pack_new(struct cam_packed *packed, const struct cam_queue *queue,
                                           size_t n_rows, int64_t position, uint16_t end_of_text);
-/* Fills row I_ROW with up to T tokens of IDS from AT. */
-CAM_MUST_USE enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row,
+/* Adds tokens of IDS from AT on to row I_ROW, of which *USED places are taken (updated), as far as
+ * they fit; each counts WEIGHT. */
+CAM_MUST_USE enum cam_status cam_pack_replay(struct cam_packed *packed, size_t i_row, size_t *used,
                                              int64_t document, const uint16_t *ids, size_t n_ids,
-                                             size_t at, uint16_t end_of_text);
+                                             size_t at, cam_real weight, uint16_t end_of_text);
 /* Consumes what cam_pack_new packed: finished documents leave the queue's front. */
 void cam_queue_consume(struct cam_queue *queue, size_t n_tokens);
 

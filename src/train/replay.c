@@ -3,49 +3,182 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void cam_replay_release(struct cam_replay *replay) {
-    free(replay->documents);
-    free(replay->ends);
+    for (size_t i = 0; i < replay->n_sources; i++)
+        free(replay->sources[i].entries);
+    free(replay->sources);
+    free(replay->by_name);
     *replay = (struct cam_replay){0};
 }
 
-enum cam_status cam_replay_add(struct cam_replay *replay, int64_t document, int64_t bytes) {
-    if (replay->n == replay->capacity) {
-        size_t capacity = replay->capacity ? replay->capacity * 2 : 256;
-        int64_t *documents = realloc(replay->documents, capacity * sizeof *documents);
-        if (documents)
-            replay->documents = documents;
-        uint64_t *ends = realloc(replay->ends, capacity * sizeof *ends);
-        if (ends)
-            replay->ends = ends;
-        if (!documents || !ends)
-            return cam_fail(CAM_ERR_OS, "out of memory for %zu replay documents", capacity);
-        replay->capacity = capacity;
+/* ---- sources ---- */
+
+/* Where NAME is in by_name, or would be. */
+static size_t find_name(const struct cam_replay *replay, const char *name, int *found) {
+    size_t low = 0, high = replay->n_sources;
+    *found = 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(replay->sources[replay->by_name[middle]].name, name);
+        if (order == 0) {
+            *found = 1;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    uint64_t before = replay->n ? replay->ends[replay->n - 1] : 0;
-    replay->documents[replay->n] = document;
-    replay->ends[replay->n++] = before + (bytes > 0 ? (uint64_t)bytes : 1);
+    return low;
+}
+
+static enum cam_status reserve_source(struct cam_replay *replay) {
+    if (replay->n_sources < replay->capacity)
+        return CAM_OK;
+    size_t capacity = replay->capacity ? replay->capacity * 2 : 16;
+    struct cam_replay_source *sources =
+        realloc(replay->sources, capacity * sizeof *sources);
+    if (sources)
+        replay->sources = sources;
+    size_t *by_name = realloc(replay->by_name, capacity * sizeof *by_name);
+    if (by_name)
+        replay->by_name = by_name;
+    if (!sources || !by_name)
+        return cam_fail(CAM_ERR_OS, "out of memory for %zu replay sources", capacity);
+    replay->capacity = capacity;
     return CAM_OK;
 }
 
-struct cam_replay_draw cam_replay_draw(const struct cam_replay *replay, uint64_t seed,
-                                       uint64_t step, uint32_t slot) {
+static enum cam_status source_of(struct cam_replay *replay, const char *name,
+                                 struct cam_replay_source **source) {
+    char cut[CAM_REPLAY_NAME_BYTES];
+    int found;
+    snprintf(cut, sizeof cut, "%s", name);
+    size_t at = find_name(replay, cut, &found);
+    if (!found) {
+        CAM_TRY(reserve_source(replay));
+        memmove(replay->by_name + at + 1, replay->by_name + at,
+                (replay->n_sources - at) * sizeof *replay->by_name);
+        replay->by_name[at] = replay->n_sources;
+        struct cam_replay_source *fresh = &replay->sources[replay->n_sources++];
+        *fresh = (struct cam_replay_source){.weight = 1};
+        memcpy(fresh->name, cut, sizeof cut);
+    }
+    *source = &replay->sources[replay->by_name[at]];
+    return CAM_OK;
+}
+
+/* What is left of one byte after AGE documents. */
+static double aged(double half_life, uint64_t age) {
+    return half_life > 0 ? exp2(-(double)age / half_life) : 1;
+}
+
+static double mass_after(const struct cam_replay_source *source, size_t i) {
+    const struct cam_replay_entry *e = &source->entries[i];
+    if (i == 0)
+        return e->bytes;
+    return source->entries[i - 1].mass * aged(source->half_life, e->rank - e[-1].rank) + e->bytes;
+}
+
+enum cam_status cam_replay_add(struct cam_replay *replay, const char *name, int64_t document,
+                               int64_t bytes) {
+    struct cam_replay_source *source;
+    CAM_TRY(source_of(replay, name, &source));
+    if (source->n == source->capacity) {
+        size_t capacity = source->capacity ? source->capacity * 2 : 64;
+        struct cam_replay_entry *entries = realloc(source->entries, capacity * sizeof *entries);
+        if (!entries)
+            return cam_fail(CAM_ERR_OS, "out of memory for %zu replay documents", capacity);
+        source->entries = entries;
+        source->capacity = capacity;
+    }
+    source->entries[source->n] = (struct cam_replay_entry){
+        .document = document, .rank = replay->n++, .bytes = bytes > 0 ? (double)bytes : 1};
+    source->entries[source->n].mass = mass_after(source, source->n);
+    source->n++;
+    return CAM_OK;
+}
+
+void cam_replay_source_set(struct cam_replay_source *source, double weight, double half_life) {
+    source->weight = weight;
+    if (source->half_life == half_life)
+        return;
+    source->half_life = half_life;
+    for (size_t i = 0; i < source->n; i++)
+        source->entries[i].mass = mass_after(source, i);
+}
+
+/* ---- drawing ---- */
+
+/* Chance of a source, up to a factor common to all. */
+static double chance(const struct cam_replay *replay, const struct cam_replay_mix *mix,
+                     const struct cam_replay_source *source) {
+    const struct cam_replay_entry *last = &source->entries[source->n - 1];
+    double mass = last->mass * aged(source->half_life, replay->n - 1 - last->rank);
+    return mass > 0 ? source->weight * pow(mass, mix->balance) : 0;
+}
+
+/* The source under POINT (0 .. 1) of all chances, the current one scaled; NULL if all are 0. */
+static const struct cam_replay_source *draw_source(const struct cam_replay *replay,
+                                                   const struct cam_replay_mix *mix,
+                                                   const char *current, double point) {
+    int known = 0;
+    size_t at = current ? find_name(replay, current, &known) : 0;
+    size_t i_current = known ? replay->by_name[at] : SIZE_MAX;
+    double total = 0;
+    const struct cam_replay_source *drawn = NULL;
+    for (size_t i = 0; i < replay->n_sources; i++)
+        total += chance(replay, mix, &replay->sources[i]) * (i == i_current ? mix->current : 1);
+    if (total <= 0) {
+        const struct cam_replay_source *only = known ? &replay->sources[i_current] : NULL;
+        return only && chance(replay, mix, only) > 0 ? only : NULL;
+    }
+    double left = point * total;
+    for (size_t i = 0; i < replay->n_sources; i++) {
+        double share = chance(replay, mix, &replay->sources[i]) * (i == i_current ? mix->current : 1);
+        if (share <= 0)
+            continue;
+        drawn = &replay->sources[i]; /* the last one takes what rounding leaves */
+        if (left < share)
+            break;
+        left -= share;
+    }
+    return drawn;
+}
+
+/* Mass of entries up to I as it counts at the rank of the source's last one. */
+static double mass_now(const struct cam_replay_source *source, size_t i) {
+    const struct cam_replay_entry *e = &source->entries[i];
+    return e->mass * aged(source->half_life, source->entries[source->n - 1].rank - e->rank);
+}
+
+int cam_replay_draw(const struct cam_replay *replay, const struct cam_replay_mix *mix,
+                    const char *current, uint64_t seed, uint64_t step, uint32_t slot,
+                    struct cam_replay_draw *draw) {
     struct cam_random random = cam_random_at(seed, CAM_PURPOSE_REPLAY, step, slot);
-    uint64_t byte = cam_random_below(random, replay->ends[replay->n - 1]);
-    size_t low = 0, high = replay->n - 1; /* first end past the byte */
+    const struct cam_replay_source *source =
+        draw_source(replay, mix, current, cam_random_unit(random.word[0]));
+    if (!source)
+        return 0;
+    double point = ((double)random.word[1] * 0x1p32 + (double)random.word[2]) * 0x1p-64 *
+                   source->entries[source->n - 1].mass;
+    size_t low = 0, high = source->n - 1; /* first entry that ends past the point */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (replay->ends[middle] > byte)
+        if (mass_now(source, middle) > point)
             high = middle;
         else
             low = middle + 1;
     }
-    uint64_t start = low ? replay->ends[low - 1] : 0;
-    return (struct cam_replay_draw){.document = replay->documents[low],
-                                    .place = (double)(byte - start) /
-                                             (double)(replay->ends[low] - start)};
+    double start = low ? mass_now(source, low - 1) : 0, end = mass_now(source, low);
+    double place = end > start ? (point - start) / (end - start) : 0;
+    *draw = (struct cam_replay_draw){.document = source->entries[low].document,
+                                     .place = place < 0 ? 0 : place < 1 ? place : 0x1.fffffep-1};
+    return 1;
 }
 
 size_t cam_replay_rows(double share, size_t n_rows, uint64_t step) {

@@ -1,4 +1,5 @@
 cam_test(model pool)
+cam_test(model average)
 cam_test(model retrieval)
 cam_test(model pool_rows DOUBLE LABELS grad)
 cam_test(model ff_contract DOUBLE LABELS grad)

@@ -230,7 +230,8 @@ Test(trainer, T11_rollback_that_sets_aside_survives_a_restart) {
 /* A policy that grows and freezes early, so that a short run shows both. */
 static const char eager[] =
     "-- eager: grows and freezes early, for tests.\n"
-    "CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25);\n"
+    "CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25), ('replay.weight', 3),"
+    " ('replay.balance', 0), ('replay.current', 0), ('average.window', 40);\n"
     "CREATE VIEW decide_grow (layer, amount, reason, evidence) AS SELECT -1, 4, 'test', '{}'"
     " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step IN (15, 60);\n"
     "CREATE VIEW decide_freeze (layer, amount, reason, evidence) AS SELECT -1, 0, 'test', '{}'"

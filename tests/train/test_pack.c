@@ -1,6 +1,5 @@
-/* Packing is a function of the documents' order alone; replay draws follow the list. */
+/* Packing is a function of the documents' order alone. */
 #include "train/pack.h"
-#include "train/replay.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -71,26 +70,25 @@ Test(pack, a_removed_document_leaves_the_stream) {
     cam_queue_release(&queue);
 }
 
-Test(replay, draws_follow_length_and_repeat_exactly) {
-    struct cam_replay replay = {0};
-    cr_assert_eq(cam_replay_add(&replay, 10, 1000), CAM_OK);
-    cr_assert_eq(cam_replay_add(&replay, 20, 3000), CAM_OK);
-    size_t second = 0;
-    for (uint32_t i = 0; i < 4000; i++) {
-        struct cam_replay_draw a = cam_replay_draw(&replay, 5, i, 0);
-        struct cam_replay_draw b = cam_replay_draw(&replay, 5, i, 0);
-        cr_assert(a.document == b.document && a.place == b.place);
-        cr_assert(a.place >= 0 && a.place < 1);
-        second += a.document == 20;
+Test(pack, replay_fills_a_row_with_what_it_is_given) {
+    struct cam_packed packed;
+    uint16_t first[3] = {11, 12, END}, second[9] = {21, 22, 23, 24, 25, 26, 27, 28, END};
+    size_t used = 0;
+    cr_assert_eq(cam_packed_init(&packed, 2, 6), CAM_OK);
+    cam_packed_clear(&packed);
+    cr_assert_eq(cam_pack_replay(&packed, 1, &used, 5, first, 3, 1, 4, END), CAM_OK);
+    cr_assert_eq(used, 2);
+    cr_assert_eq(cam_pack_replay(&packed, 1, &used, 6, second, 9, 2, 4, END), CAM_OK);
+    cr_assert_eq(used, 6);
+    cr_assert_eq(packed.n_replay, 6);
+    static const uint16_t targets[6] = {12, END, 23, 24, 25, 26}, tokens[6] = {11, 12, 22, 23, 24, 25};
+    for (size_t i = 0; i < 6; i++) {
+        cr_assert_eq(packed.batch.targets[6 + i], targets[i]);
+        cr_assert_eq(packed.batch.tokens[6 + i], tokens[i]);
+        cr_assert_eq(packed.batch.weights[6 + i], 4);
+        cr_assert_eq(packed.batch.weights[i], 0);
     }
-    cr_assert(second > 2850 && second < 3150, "%zu of 4000", second);
-    cam_replay_release(&replay);
-}
-
-Test(replay, rows_add_up_to_the_share) {
-    size_t rows = 0;
-    for (uint64_t step = 1; step <= 1000; step++)
-        rows += cam_replay_rows(0.1, 8, step);
-    cr_assert(rows == 800 || rows == 799);
-    cr_assert_eq(cam_replay_rows(0, 8, 3), 0);
+    cr_assert_eq(packed.n_spans, 2);
+    cr_assert_eq(packed.spans[1].from, 8);
+    cam_packed_release(&packed);
 }
