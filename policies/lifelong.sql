@@ -1,5 +1,11 @@
--- lifelong: replay a tenth, grow when the stream surprises or the pool is full, evaluate as domains end.
+-- lifelong: replay a tenth, average the weights, grow when the stream surprises, evaluate as domains end.
 --
+-- Replay: a tenth of the rows, from every source alike but the one being learned, and counted four
+-- times: what is learned now needs no repeating, and what is old gets little time.
+-- Average: scores come from a running average of the weights over the newest fifth of all steps.
+-- Training forgets in the first hundred steps of a new domain and wavers at every step; the average
+-- does neither, and a window that grows with the stream protects more the more there is to protect.
+-- docs/lifelong.md has what each of the two does for forgetting and for learning.
 -- Growth: the recent documents (surprise.recent) cost more bits a byte than those before them
 -- (surprise.before) by a margin: the stream has moved on to something the model does not know.  Or the
 -- pool is saturated: nearly every expert was picked in the last usage window; off by default, because a
@@ -11,6 +17,11 @@
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.10),          -- share of a batch drawn from earlier documents
+    ('replay.weight', 4),            -- times that a replayed token counts
+    ('replay.balance', 0),           -- 0: sources alike, 1: by their bytes
+    ('replay.current', 0),           -- share of its chance that the source being learned keeps
+    ('average.window', 100000),      -- steps, at most
+    ('average.share', 0.20),         -- of all steps so far, at most
     ('surprise.recent', 8),          -- documents
     ('surprise.before', 32),         -- documents
     ('surprise.margin', 0.10),       -- share of the level before

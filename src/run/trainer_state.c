@@ -181,13 +181,17 @@ enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
     return status;
 }
 
+static enum cam_status weigh_sources(struct cam_trainer *t) {
+    for (size_t i = 0; i < t->replay.n_sources; i++)
+        CAM_TRY(cam_levers_source(t->database, &t->levers, &t->replay.sources[i]));
+    return CAM_OK;
+}
+
 enum cam_status cam_trainer_apply_settings(struct cam_trainer *t) {
     CAM_TRY(cam_journal_settings(t->database, &t->settings));
     CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
     CAM_TRY(cam_levers_read(t->database, &t->settings, &t->levers));
-    for (size_t i = 0; i < t->replay.n_sources; i++)
-        CAM_TRY(cam_levers_source(t->database, &t->levers, &t->replay.sources[i]));
-    return CAM_OK;
+    return weigh_sources(t);
 }
 
 enum cam_status cam_trainer_remember(struct cam_trainer *t, const char *source, int64_t document,
@@ -201,12 +205,14 @@ enum cam_status cam_trainer_remember(struct cam_trainer *t, const char *source, 
 
 static enum cam_status add_trained(void *context, const struct cam_trained *trained) {
     struct cam_trainer *t = context;
-    return cam_trainer_remember(t, trained->domain, trained->document, trained->bytes);
+    return cam_replay_add(&t->replay, trained->domain, trained->document, trained->bytes);
 }
 
 enum cam_status cam_trainer_list_replay(struct cam_trainer *t) {
     cam_replay_release(&t->replay);
-    return cam_history_trained(t->database, 0, add_trained, t);
+    /* The callback runs on the database's thread, so it cannot ask the database anything. */
+    CAM_TRY(cam_history_trained(t->database, 0, add_trained, t));
+    return weigh_sources(t);
 }
 
 enum cam_status cam_trainer_rewind(struct cam_trainer *t) {
