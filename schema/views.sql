@@ -336,7 +336,17 @@ CREATE VIEW v1_snapshots AS
 SELECT s.id, s.parent, s.tag, s.lineage, s.step, s.position, s.documents, s.tokens, s.model_hash,
     EXISTS (SELECT 1 FROM lineage_spans AS l
             WHERE l.lineage = s.lineage AND s.moment <= l.moment_to) AS living,
-    s.bytes_total, s.bytes_unique, s.bytes_shared, s.saved_at
+    s.bytes_total, s.bytes_unique, s.bytes_shared, s.saved_at,
+    CASE WHEN EXISTS (SELECT 1 FROM lineage_spans AS l
+                      WHERE l.lineage = s.lineage AND s.moment <= l.moment_to) THEN
+        (SELECT round(sum(t.nll) / (nullif(sum(t.bytes), 0) * 0.6931471805599453), 6)
+         FROM living_trained AS t
+         WHERE t.nll IS NOT NULL AND t.rank > s.documents - 32 AND t.rank <= s.documents) END
+        AS bits_per_byte,
+    (SELECT round(avg(c.nll / (nullif(c.bytes, 0) * 0.6931471805599453)), 6) FROM scores AS c
+     WHERE c.lineage = s.lineage AND c.moment =
+         (SELECT max(e.moment) FROM evaluations AS e
+          WHERE e.lineage = s.lineage AND e.step = s.step)) AS held_out_bits_per_byte
 FROM snapshots AS s WHERE s.kind = 'snapshot';
 
 CREATE VIEW v1_lineages AS

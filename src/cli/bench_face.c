@@ -33,6 +33,25 @@ enum cam_status cam_bench_experts(const char *text, size_t *subkeys) {
     return CAM_OK;
 }
 
+enum cam_status cam_bench_sizes(const char *text, size_t *subkeys, size_t most, size_t *n) {
+    char one[32];
+    size_t found = 0;
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        if (found == most || length >= sizeof one)
+            return cam_fail(CAM_ERR_USAGE, "--experts: at most %zu sizes of at most %zu digits",
+                            most, sizeof one - 1);
+        memcpy(one, at, length);
+        one[length] = '\0';
+        CAM_TRY(cam_bench_experts(one, &subkeys[found++]));
+        at += length;
+        if (!*at)
+            break;
+    }
+    *n = found;
+    return CAM_OK;
+}
+
 enum cam_status cam_bench_python(const char *path, char out[256]) {
     if (strlen(path) == 0 || strlen(path) >= 256)
         return cam_fail(CAM_ERR_USAGE, "--python: a path of 1 to 255 bytes");

@@ -15,9 +15,13 @@ enum cam_status cam_bench_train(struct cam_cli *cli);
 enum cam_status cam_bench_kernels(struct cam_cli *cli);
 enum cam_status cam_bench_ingest(struct cam_cli *cli);
 enum cam_status cam_bench_lifelong(struct cam_cli *cli);
+enum cam_status cam_bench_snapshot(struct cam_cli *cli);
 
 /* "65536" or "64k" or "1M" (k and M: 1024 and its square) -> sub-keys, whose square it must be. */
 CAM_MUST_USE enum cam_status cam_bench_experts(const char *text, size_t *subkeys);
+/* A comma-separated list of such, at most MOST of them. */
+CAM_MUST_USE enum cam_status cam_bench_sizes(const char *text, size_t *subkeys, size_t most,
+                                             size_t *n);
 /* Copies a path into the 256 bytes that a benchmark's config has for it. */
 CAM_MUST_USE enum cam_status cam_bench_python(const char *path, char out[256]);
 

@@ -20,23 +20,6 @@ struct measured {
     struct cam_layer_result result;
 };
 
-static enum cam_status parse_sizes(const char *text, struct options *o) {
-    char one[32];
-    o->n_sizes = 0;
-    for (const char *at = text;; at++) {
-        size_t length = strcspn(at, ",");
-        if (o->n_sizes == MAX_SIZES || length >= sizeof one)
-            return cam_fail(CAM_ERR_USAGE, "--experts: at most %d sizes of at most %zu digits",
-                            MAX_SIZES, sizeof one - 1);
-        memcpy(one, at, length);
-        one[length] = '\0';
-        CAM_TRY(cam_bench_experts(one, &o->subkeys[o->n_sizes++]));
-        at += length;
-        if (!*at)
-            return CAM_OK;
-    }
-}
-
 static enum cam_status parse_routing(const char *text, struct options *o) {
     int both = strcmp(text, "both") == 0;
     o->uniform = both || strcmp(text, "uniform") == 0;
@@ -80,7 +63,7 @@ static enum cam_status parse_one(struct cam_cli *cli, int found, struct options 
     int64_t number;
     switch (found) {
     case 'e':
-        return parse_sizes(optarg, o);
+        return cam_bench_sizes(optarg, o->subkeys, MAX_SIZES, &o->n_sizes);
     case 'w':
         return parse_size("--width", 8192, &c->width);
     case 'h':

@@ -12,7 +12,8 @@ static const char help[] =
     "       cambium bench kernels [--experts N] [--width 256] [--tokens 2048] [COMMON]\n"
     "       cambium bench ingest [FILE]... [--documents 4000] [--bytes 4096] [--repeat 3] "
     "[--json]\n"
-    "\n"
+    "       cambium bench snapshot [--experts N,N...] [--width N] [--picks N] [--dir DIR] "
+    "[--json]\n"
     "       cambium bench lifelong STREAM --probe HELDOUT [--arms A,B,C] [--budget BYTES]\n"
     "                          [--seeds N] [--preset P] [--set KEY=VALUE]... [--dir DIR] [--keep]\n"
     "                          [--jobs N] [--svg FILE] [--json]\n"
@@ -64,12 +65,10 @@ static const char help[] =
     "  --jobs N          runs at a time, a thread each (default: all cores)\n"
     "  --svg FILE        scores by arm, stage and domain as heat maps\n"
     "\n"
-    "Only lifelong leaves workspaces, in DIR.\n"
+    "snapshot checkpoints of a pool, by rows touched; writes 10 GB to --dir and removes it\n"
     "\n"
     "Examples:\n"
     "  cambium bench peer --experts 1M --vs-torch\n"
-    "  cambium bench train --ff dense --ff peer\n"
-    "  cambium bench ingest articles.ndjson blog.atom\n"
     "  cambium bench lifelong stream.ndjson --probe heldout.ndjson\n"
     "\n"
     "See also: cambium help init\n";
@@ -78,8 +77,9 @@ static const struct {
     const char *name;
     enum cam_status (*run)(struct cam_cli *cli);
 } parts[] = {
-    {"peer", cam_bench_peer},     {"train", cam_bench_train},       {"kernels", cam_bench_kernels},
-    {"ingest", cam_bench_ingest}, {"lifelong", cam_bench_lifelong},
+    {"peer", cam_bench_peer},         {"train", cam_bench_train},
+    {"kernels", cam_bench_kernels},   {"ingest", cam_bench_ingest},
+    {"lifelong", cam_bench_lifelong}, {"snapshot", cam_bench_snapshot},
 };
 
 static enum cam_status run(struct cam_cli *cli) {
@@ -88,8 +88,8 @@ static enum cam_status run(struct cam_cli *cli) {
         if (strcmp(parts[i].name, name) == 0)
             return parts[i].run(cli);
     return cam_fail(CAM_ERR_USAGE,
-                    "bench needs peer, train, kernels, ingest or lifelong as its first word; see: "
-                    "cambium help bench");
+                    "bench needs peer, train, kernels, ingest, lifelong or snapshot as its first "
+                    "word; see: cambium help bench");
 }
 
 const struct cam_command cam_command_bench = {

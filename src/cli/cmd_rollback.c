@@ -56,6 +56,7 @@ static enum cam_status roll_back(const struct cam_cli *cli, const char *snapshot
            cam_cli_grouped(json_integer_value(json_object_get(done, "set_aside"))),
            json_string_value(json_object_get(done, "model_hash")));
     print_settings(json_object_get(done, "settings"));
+    fflush(stdout);
     cam_cli_say("schedules, feeds and settings that take effect at once stay as they are");
     json_decref(done);
     return CAM_OK;

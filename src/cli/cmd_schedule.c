@@ -15,7 +15,7 @@ static const char help[] =
     "  SPEC    \"100 documents\" (counted, so it is replayed exactly), \"6h\" or \"30m\" or "
     "\"2d\"\n"
     "          (since it was last due), or a cron line of 5 fields in UTC: \"0 3 * * 1-5\"\n"
-    "  ACTION  evaluate, snapshot, prune or verify\n"
+    "  ACTION  evaluate, snapshot, prune (by prune.keep_last and prune.max_bytes) or verify\n"
     "\n"
     "A service that slept over several times does the action once.\n"
     "\n"

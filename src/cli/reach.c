@@ -50,8 +50,10 @@ static enum cam_status settle_here(void *context, int64_t position, cam_change_l
     return status;
 }
 
-static enum cam_status between_here(void *context, cam_change_work_fn *work, void *work_context) {
+static enum cam_status between_here(void *context, cam_change_work_fn *work, void *work_context,
+                                    int even_paused) {
     struct cam_cli_session *session = context;
+    (void)even_paused;
     return work(work_context, session->trainer);
 }
 
@@ -76,12 +78,45 @@ static enum cam_status change_here(const struct cam_cli *cli, struct cam_workspa
 
 /* ---- there ---- */
 
-static enum cam_status change_there(struct cam_wire *wire, const char *name, json_t *arguments,
-                                    json_t **result) {
-    int told = 0;
+struct waiting {
+    const struct cam_cli *cli;
+    int told;
+};
+
+/* What the service does before it comes to this command, and that it will come to it. */
+static void tell_waiting(const struct cam_cli *cli) {
+    struct cam_workspace *workspace;
+    struct cam_counts counts = {0};
+    char published[CAM_PUBLISHED_BYTES];
+    long owner = (long)cam_workspace_published(cli->dir, published);
+    int paused = strstr(published, "\"state\":\"paused\"") != NULL;
+    if (cam_cli_open(cli, CAM_WORKSPACE_READ, &workspace) == CAM_OK) {
+        if (cam_history_counts(cam_workspace_database(workspace), &counts) != CAM_OK)
+            counts.pending = 0;
+        cam_workspace_close(workspace);
+    }
+    cam_cli_say("waiting for the service (process %ld)%s: %s documents wait to be trained on, and those "
+                "journalled before this come first; if this command is ended, its request stays and "
+                "is acted on",
+                owner, paused ? ", which pauses because the disk is full (see: cambium prune)" : "",
+                cam_cli_grouped(counts.pending));
+}
+
+static void tell_service_progress(void *context, const struct cam_progress *progress) {
+    struct waiting *waiting = context;
+    if (!waiting->told)
+        tell_waiting(waiting->cli);
+    waiting->told = 1;
+    if (progress->step > 0)
+        cam_talk_progress(NULL, progress);
+}
+
+static enum cam_status change_there(const struct cam_cli *cli, struct cam_wire *wire,
+                                    const char *name, json_t *arguments, json_t **result) {
+    struct waiting waiting = {.cli = cli};
     enum cam_status status = cam_control_ask(wire, name, json_incref(arguments));
     if (status == CAM_OK)
-        status = cam_control_answer(wire, tell_progress, &told, result);
+        status = cam_control_answer(wire, tell_service_progress, &waiting, result);
     cam_talk_end();
     cam_wire_release(wire);
     return status;
@@ -96,7 +131,7 @@ enum cam_status cam_reach_change(const struct cam_cli *cli, const char *name, js
     enum cam_status status = reach(cli, &workspace, &wire);
     if (status == CAM_OK)
         status = workspace ? change_here(cli, workspace, name, arguments, result)
-                           : change_there(&wire, name, arguments, result);
+                           : change_there(cli, &wire, name, arguments, result);
     json_decref(arguments);
     return status;
 }

@@ -158,7 +158,8 @@ int cam_desk_rung(struct cam_desk *d) {
 }
 
 /* A call that is running stays in the list, and others only leave or join around it. */
-void cam_desk_attend(struct cam_desk *d, struct cam_trainer *trainer, enum cam_advance did) {
+int cam_desk_attend(struct cam_desk *d, struct cam_trainer *trainer, enum cam_advance did) {
+    int n_done = 0;
     pthread_mutex_lock(&d->mutex);
     for (struct call *call = d->first; call; call = call->next) {
         int done = 0;
@@ -175,9 +176,11 @@ void cam_desk_attend(struct cam_desk *d, struct cam_trainer *trainer, enum cam_a
         if (status != CAM_OK)
             snprintf(call->message, sizeof call->message, "%s", cam_message());
         call->state = ANSWERED;
+        n_done++;
         pthread_cond_broadcast(&d->answered);
     }
     pthread_mutex_unlock(&d->mutex);
+    return n_done;
 }
 
 static void close_locked(struct cam_desk *d) {

@@ -24,7 +24,8 @@ void cam_desk_free(struct cam_desk *desk); /* nobody may be inside; accepts NULL
 void cam_desk_ring(struct cam_desk *desk);
 
 /* FN is called between two pieces of work, and again after each one, until it sets *DONE or fails;
- * DID is what was done just before (IDLE at rest).  It should be quick where there is nothing new.
+ * DID is what was done just before (IDLE at rest; PAUSED: TRAINER is not sound now, and only its
+ * store may be used).  It should be quick where there is nothing new.
  */
 typedef enum cam_status cam_desk_fn(void *context, struct cam_trainer *trainer,
                                     enum cam_advance did, int *done);
@@ -46,7 +47,8 @@ void cam_desk_leave(struct cam_desk *desk);
 void cam_desk_wait(struct cam_desk *desk, long ms);
 /* Whether somebody rang since this was last asked. */
 int cam_desk_rung(struct cam_desk *desk);
-void cam_desk_attend(struct cam_desk *desk, struct cam_trainer *trainer, enum cam_advance did);
+/* Calls what was left here; returns how much of it is done now. */
+int cam_desk_attend(struct cam_desk *desk, struct cam_trainer *trainer, enum cam_advance did);
 void cam_desk_close(struct cam_desk *desk);
 /* 1: nobody was inside, and the desk is closed now. */
 int cam_desk_close_if_empty(struct cam_desk *desk);

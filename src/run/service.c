@@ -192,7 +192,7 @@ static enum cam_status look_around(struct service *s, enum cam_advance did) {
         s->next_schedule_ms = 0;
     if (!s->options->once)
         CAM_TRY(fire_schedules(s));
-    cam_desk_attend(s->desk, s->trainer, did);
+    (void)cam_desk_attend(s->desk, s->trainer, did);
     return CAM_OK;
 }
 
@@ -229,6 +229,8 @@ static void wait_for_space(struct service *s, int64_t ms) {
     for (double left; !atomic_load(&stop_asked) && (left = until - cam_clock_seconds()) > 0;) {
         watch(s, CAM_SERVICE_BEAT, NULL);
         (void)cam_desk_rung(s->desk); /* what it is about waits, too */
+        if (cam_desk_attend(s->desk, s->trainer, CAM_ADVANCE_PAUSED))
+            break; /* somebody pruned, say: try at once */
         cam_desk_wait(s->desk, left * 1000 < IDLE_MS ? (long)(left * 1000) + 1 : IDLE_MS);
     }
     s->next_schedule_ms = 0;

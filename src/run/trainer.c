@@ -4,6 +4,7 @@
 #include "math/blas.h"
 #include "run/made_by.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +76,7 @@ static enum cam_status first_state(struct cam_trainer *t, const struct cam_setti
     }
     if (n)
         CAM_TRY(cam_history_generations(t->database, 0, changes, n));
-    return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, NULL);
+    return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, 1, NULL);
 }
 
 enum cam_status cam_trainer_init(struct cam_workspace *workspace,
@@ -105,6 +106,9 @@ static enum cam_status load_newest(struct cam_trainer *t, int writable) {
 }
 
 enum cam_status cam_trainer_recover(struct cam_trainer *t) {
+    if (cam_snapshots_settle(t->snapshots) != CAM_OK)
+        cam_log(CAM_LOG_WARNING, "%s", cam_message());
+    t->unsaved = CAM_OK;
     t->lost = 1;
     CAM_TRY(load_newest(t, cam_workspace_writable(t->workspace)));
     CAM_TRY(cam_trainer_apply_settings(t));
@@ -189,7 +193,35 @@ static enum cam_status act_on_control(struct cam_trainer *t) {
     return status;
 }
 
+/* A save that failed while training went on is a failure of the trainer, once, even if somebody
+ * who waited for it was told already: what is in memory is ahead of what the history promises. */
+static enum cam_status saves_are_sound(struct cam_trainer *t) {
+    enum cam_status status = t->unsaved;
+    t->unsaved = CAM_OK;
+    if (status != CAM_OK)
+        status = cam_fail(status, "%s", t->why_unsaved);
+    else
+        status = cam_snapshots_poll(t->snapshots);
+    if (status != CAM_OK)
+        t->lost = 1;
+    return status;
+}
+
+enum cam_status cam_trainer_settle(struct cam_trainer *t) {
+    enum cam_status status = cam_snapshots_settle(t->snapshots);
+    if (status != CAM_OK) {
+        t->unsaved = status;
+        snprintf(t->why_unsaved, sizeof t->why_unsaved, "%s", cam_message());
+    }
+    return status;
+}
+
+struct cam_snapshots *cam_trainer_snapshots(struct cam_trainer *t) {
+    return t->snapshots;
+}
+
 static enum cam_status advance(struct cam_trainer *t, enum cam_advance *did) {
+    CAM_TRY(saves_are_sound(t));
     CAM_TRY(read_ahead(t));
     int64_t limit = t->has_control ? t->control.position : INT64_MAX;
     int flush = t->has_control && t->control.kind == CAM_ITEM_FLUSH, done = 0;
@@ -197,7 +229,7 @@ static enum cam_status advance(struct cam_trainer *t, enum cam_advance *did) {
     if (done) {
         *did = CAM_ADVANCE_STEP;
         if (t->state.step >= t->checkpoint_step + (uint64_t)t->settings.checkpoint_every)
-            CAM_TRY(cam_trainer_checkpoint(t));
+            CAM_TRY(cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, 0, NULL));
         return CAM_OK;
     }
     if (t->has_control) {
@@ -233,13 +265,15 @@ void cam_trainer_progress(const struct cam_trainer *t, struct cam_progress *prog
 
 enum cam_status cam_trainer_checkpoint(struct cam_trainer *t) {
     CAM_TRY(find_the_way(t));
-    return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, NULL);
+    CAM_TRY(saves_are_sound(t));
+    return cam_trainer_save(t, CAM_SNAPSHOT_CHECKPOINT, NULL, 1, NULL);
 }
 
 enum cam_status cam_trainer_snapshot(struct cam_trainer *t, const char *tag,
                                      struct cam_snapshot *out) {
     CAM_TRY(find_the_way(t));
-    return cam_trainer_save(t, CAM_SNAPSHOT_KEPT, tag, out);
+    CAM_TRY(saves_are_sound(t));
+    return cam_trainer_save(t, CAM_SNAPSHOT_KEPT, tag, 1, out);
 }
 
 enum cam_status cam_trainer_rollback(struct cam_trainer *t, const char *snapshot,
@@ -247,6 +281,7 @@ enum cam_status cam_trainer_rollback(struct cam_trainer *t, const char *snapshot
                                      int64_t *lineage) {
     struct cam_snapshot found;
     CAM_TRY(find_the_way(t));
+    CAM_TRY(cam_trainer_settle(t));
     CAM_TRY(cam_snapshot_find(t->snapshots, snapshot, &found));
     CAM_TRY(cam_snapshot_check(t->snapshots, found.id));
     CAM_TRY(cam_history_rollback(t->database, found.id, mode, reason, lineage));

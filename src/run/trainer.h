@@ -44,6 +44,7 @@ enum cam_advance {
     CAM_ADVANCE_STEP,    /* trained a step */
     CAM_ADVANCE_CONTROL, /* acted on a control row */
     CAM_ADVANCE_IDLE,    /* nothing to do before the journal grows */
+    CAM_ADVANCE_PAUSED,  /* the service waits for space: the trainer is not to be used now */
 };
 
 /* What the last step was like, for people who watch. */
@@ -56,15 +57,22 @@ struct cam_progress {
     const char *domain;              /* being read; borrowed until the next call */
 };
 
-/* Does the next piece of work.  After a failure memory may be ahead of or behind what is written
- * down, so the next call of this, checkpoint, snapshot or rollback begins with cam_trainer_recover.
- */
+/* Does the next piece of work.  Checkpoints and kept snapshots that are due are copied here and
+ * written by another thread; one that failed is the failure of the next call.  After a failure memory
+ * may be ahead of or behind what is written down, so the next call of this, checkpoint, snapshot or
+ * rollback begins with cam_trainer_recover. */
 CAM_MUST_USE enum cam_status cam_trainer_advance(struct cam_trainer *trainer,
                                                  enum cam_advance *did);
 void cam_trainer_progress(const struct cam_trainer *trainer, struct cam_progress *progress);
 
 /* Makes everything up to now durable. */
 CAM_MUST_USE enum cam_status cam_trainer_checkpoint(struct cam_trainer *trainer);
+
+/* Waits until what is being saved is saved.  A failure is also that of the next
+ * cam_trainer_advance. */
+CAM_MUST_USE enum cam_status cam_trainer_settle(struct cam_trainer *trainer);
+/* The store it saves to (borrowed): for whoever changes what is in it while the trainer runs. */
+struct cam_snapshots *cam_trainer_snapshots(struct cam_trainer *trainer);
 
 /* Saves a kept snapshot.  TAG may be NULL. */
 CAM_MUST_USE enum cam_status cam_trainer_snapshot(struct cam_trainer *trainer, const char *tag,

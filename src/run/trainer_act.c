@@ -111,6 +111,20 @@ static enum cam_status decide_grow(struct cam_trainer *t, const struct cam_decis
     return status;
 }
 
+static enum cam_status prune(struct cam_trainer *t) {
+    struct cam_prune_rule rule = {
+        .keep_last = t->settings.prune_keep_last,
+        .max_bytes = t->settings.prune_max_bytes > 0 ? t->settings.prune_max_bytes : -1,
+        .act = 1};
+    struct cam_prune_report report = {0};
+    CAM_TRY(cam_snapshots_prune_by(t->snapshots, &rule, NULL, NULL, &report));
+    if (report.over_budget)
+        cam_log(CAM_LOG_WARNING,
+                "the snapshots that have to stay take more than prune.max_bytes (%lld)",
+                (long long)t->settings.prune_max_bytes);
+    return CAM_OK;
+}
+
 static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, char *outcome,
                            size_t outcome_bytes) {
     int64_t number;
@@ -133,7 +147,7 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
     case CAM_DECIDE_SNAPSHOT: /* saved by the caller, last */
         return CAM_OK;
     case CAM_DECIDE_PRUNE: /* how many were removed differs when a crash makes it happen twice */
-        return cam_snapshots_prune(t->snapshots, 8, NULL, NULL);
+        return prune(t);
     case CAM_DECIDE_VERIFY:
         CAM_TRY(cam_snapshots_verify(t->snapshots, NULL, NULL, &number));
         snprintf(outcome, outcome_bytes, "done: %lld problems", (long long)number);
@@ -155,7 +169,7 @@ enum cam_status cam_trainer_decide(struct cam_trainer *t, const struct cam_decis
         CAM_TRY(cam_history_outcome(t->database, decisions->decisions[i].decision, outcome));
         save |= decisions->decisions[i].kind == CAM_DECIDE_SNAPSHOT;
     }
-    return save ? cam_trainer_snapshot(t, NULL, NULL) : CAM_OK;
+    return save ? cam_trainer_save(t, CAM_SNAPSHOT_KEPT, NULL, 0, NULL) : CAM_OK;
 }
 
 /* The row is done first, for the same reason; so a tag in use has to be found before. */
@@ -171,7 +185,7 @@ static enum cam_status control_snapshot(struct cam_trainer *t, const struct cam_
         cam_log(CAM_LOG_WARNING, "journal row %lld: %s", (long long)item->position, outcome);
     }
     CAM_TRY(cam_history_control_done(t->database, item->position, outcome));
-    return taken ? CAM_OK : cam_trainer_snapshot(t, tag, NULL);
+    return taken ? CAM_OK : cam_trainer_save(t, CAM_SNAPSHOT_KEPT, tag, 0, NULL);
 }
 
 enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item *item) {

@@ -70,6 +70,8 @@ struct cam_trainer {
     int n_unsound;               /* steps discarded in a row */
     int lost;                    /* a call failed half-way: memory is not what is written down */
     uint64_t checkpoint_step;    /* step of the newest checkpoint */
+    enum cam_status unsaved;     /* a save that failed, which somebody else was told of first */
+    char why_unsaved[1024];
     struct cam_step_report last; /* of the last sound step; nll points into the arena */
     double last_seconds;
     char domain[CAM_DOMAIN_BYTES];
@@ -80,9 +82,10 @@ struct cam_trainer {
 CAM_MUST_USE enum cam_status cam_trainer_build(struct cam_trainer *trainer,
                                                const void *tokenizer_file, size_t n_bytes);
 CAM_MUST_USE enum cam_status cam_trainer_load(struct cam_trainer *trainer, const char *snapshot);
+/* WAIT 0: returns once what changed is copied (cam_snapshot_save_begin). */
 CAM_MUST_USE enum cam_status cam_trainer_save(struct cam_trainer *trainer,
                                               enum cam_snapshot_kind kind, const char *tag,
-                                              struct cam_snapshot *out);
+                                              int wait, struct cam_snapshot *out);
 /* Settings and policy in force, from the history. */
 CAM_MUST_USE enum cam_status cam_trainer_apply_settings(struct cam_trainer *trainer);
 /* Adds a trained document to the replay list. */
@@ -116,6 +119,9 @@ CAM_MUST_USE enum cam_status cam_trainer_replay_batch(struct cam_trainer *traine
 double cam_relative_change(const cam_real *a, const cam_real *b, size_t n);
 
 /* ---- trainer_protect.c: what came of a decision, in OUTCOME ---- */
+/* Writes a row for every part that is frozen now: what the history would know had it not been lost. */
+CAM_MUST_USE enum cam_status cam_trainer_note_frozen(struct cam_trainer *trainer,
+                                                     const char *reason);
 CAM_MUST_USE enum cam_status cam_trainer_freeze(struct cam_trainer *trainer,
                                                 const struct cam_decision *decision, int on,
                                                 char *outcome, size_t outcome_bytes);

@@ -114,6 +114,22 @@ static enum cam_status freeze_dense(struct cam_trainer *t, const struct cam_deci
     return note_freeze(t, d, part, outside ? -1 : (int64_t)i_block, -1, on);
 }
 
+enum cam_status cam_trainer_note_frozen(struct cam_trainer *t, const char *reason) {
+    const struct cam_decision none = {.reason = (char *)(uintptr_t)reason};
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
+        size_t i_block = 0;
+        for (struct cam_ff *ff; parts[p].pool && (ff = cam_trainer_pool(t, &i_block)); i_block++)
+            for (size_t i = 0; i < cam_peer_n_generations(ff); i++)
+                if (is_frozen(cam_peer_generation(ff, i), &parts[p]))
+                    CAM_TRY(note_freeze(t, &none, &parts[p], (int64_t)i_block, (int64_t)i, 1));
+        for (size_t i = 0; !parts[p].pool && i <= CAM_MAX_BLOCKS; i++)
+            if (t->state.frozen[i] & (uint64_t)1 << parts[p].dense)
+                CAM_TRY(note_freeze(t, &none, &parts[p],
+                                    i == CAM_MAX_BLOCKS ? -1 : (int64_t)i, -1, 1));
+    }
+    return CAM_OK;
+}
+
 enum cam_status cam_trainer_freeze(struct cam_trainer *t, const struct cam_decision *d, int on,
                                    char *outcome, size_t outcome_bytes) {
     const struct part *part = find_part(d->part);

@@ -2,12 +2,13 @@
 
 #include "math/blas.h"
 #include "model/average.h"
+#include "store/query.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Regions of a snapshot, in order: "trainer" first (it says how large the pools are), then the
- * tokenizer, then the model. */
+ * tokenizer, the model, and what is saved beside it (read_apart). */
 struct region_list {
     struct cam_region *items;
     size_t n, capacity;
@@ -42,38 +43,47 @@ static enum cam_status list_regions(struct cam_trainer *t, struct region_list *l
     return cam_model_visit_state(t->model, list_region, list);
 }
 
-static enum cam_status hash_regions(const struct region_list *list, char hex[CAM_HASH_HEX_BYTES]) {
-    struct cam_hasher *hasher = cam_hasher_new();
-    if (!hasher)
-        return cam_fail(CAM_ERR_OS, "out of memory for a hash");
-    for (size_t i = 0; i < list->n; i++) {
-        cam_hasher_add(hasher, list->items[i].name, strlen(list->items[i].name) + 1);
-        cam_hasher_add(hasher, list->items[i].data, list->items[i].bytes);
-    }
-    cam_hash_hex(cam_hasher_value(hasher), hex);
-    cam_hasher_free(hasher);
-    return CAM_OK;
-}
-
 enum cam_status cam_trainer_hash(struct cam_trainer *t, char hex[CAM_HASH_HEX_BYTES]) {
     struct region_list list = {0};
     enum cam_status status = list_regions(t, &list);
     if (status == CAM_OK)
-        status = hash_regions(&list, hex);
+        status = cam_regions_hash(list.items, list.n, hex);
     free(list.items);
     return status;
 }
 
+/* What `recover` needs when history.db is lost: settings that the journal fixes, and the policy. */
+static enum cam_status read_apart(struct cam_trainer *t, char **settings, char **policy) {
+    CAM_TRY(cam_query_copy(t->database,
+                           "SELECT json_group_object(key, value) FROM (SELECT key, value FROM"
+                           " v1_settings WHERE scope <> 'now' ORDER BY key)",
+                           NULL, settings));
+    return cam_query_copy(t->database, "SELECT text FROM v1_policies WHERE in_force", NULL, policy);
+}
+
+static enum cam_status list_apart(struct region_list *list, const char *name, char *text) {
+    CAM_TRY(list_region(list, name, text, strlen(text)));
+    list->items[list->n - 1].apart = 1;
+    return CAM_OK;
+}
+
 enum cam_status cam_trainer_save(struct cam_trainer *t, enum cam_snapshot_kind kind,
-                                 const char *tag, struct cam_snapshot *out) {
+                                 const char *tag, int wait, struct cam_snapshot *out) {
     struct region_list list = {0};
-    char hex[CAM_HASH_HEX_BYTES];
-    enum cam_status status = list_regions(t, &list);
+    char *settings = NULL, *policy = NULL;
+    enum cam_status status = read_apart(t, &settings, &policy);
     if (status == CAM_OK)
-        status = hash_regions(&list, hex);
+        status = list_regions(t, &list);
     if (status == CAM_OK)
-        status = cam_snapshot_save(t->snapshots, kind, tag, hex, list.items, list.n, out);
+        status = list_apart(&list, "settings", settings);
+    if (status == CAM_OK)
+        status = list_apart(&list, "policy", policy);
+    if (status == CAM_OK)
+        status = wait ? cam_snapshot_save(t->snapshots, kind, tag, NULL, list.items, list.n, out)
+                      : cam_snapshot_save_begin(t->snapshots, kind, tag, list.items, list.n, out);
     free(list.items);
+    free(settings);
+    free(policy);
     if (status == CAM_OK)
         t->checkpoint_step = t->state.step;
     return status;
@@ -143,6 +153,10 @@ static enum cam_status load_region(void *context, const char *name, size_t bytes
         loading->tokenizer_bytes = bytes;
         *destination = loading->tokenizer;
         return loading->tokenizer ? CAM_OK : cam_fail(CAM_ERR_OS, "out of memory");
+    }
+    if (strcmp(name, "settings") == 0 || strcmp(name, "policy") == 0) {
+        *destination = NULL; /* the history has them */
+        return CAM_OK;
     }
     if (loading->list.n == 0)
         CAM_TRY(shape_model(loading));

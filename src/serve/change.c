@@ -305,17 +305,82 @@ static enum cam_status rollback(const struct cam_change_site *site, const json_t
            &r.reason);
     r.mode = requeue ? CAM_ROLLBACK_REQUEUE : CAM_ROLLBACK_SET_ASIDE;
     r.settings = json_object();
-    enum cam_status status = r.settings ? site->between(site->context, roll_back, &r)
+    enum cam_status status = r.settings ? site->between(site->context, roll_back, &r, 0)
                                         : cam_fail(CAM_ERR_OS, "no memory for a result");
     if (status != CAM_OK) {
         json_decref(r.settings);
         return status;
     }
+    if (json_object_get(r.settings, "policy")) /* another policy has another text */
+        json_object_del(r.settings, "policy text");
     return give(json_pack("{s:I,s:I,s:I,s:I,s:s,s:o}", "lineage", (json_int_t)r.lineage, "trained",
                           (json_int_t)r.counts.trained, "pending", (json_int_t)r.counts.pending,
                           "set_aside", (json_int_t)r.counts.set_aside, "model_hash",
                           r.counts.model_hash, "settings", r.settings),
                 result);
+}
+
+/* ---- prune ---- */
+
+struct pruning {
+    struct cam_prune_rule rule;
+    struct cam_prune_report report;
+    json_t *snapshots;
+};
+
+enum cam_status cam_change_list_pruned(void *context, const struct cam_snapshot *s, int goes,
+                                       const char *why) {
+    json_t *entry = json_pack("{s:s,s:s*,s:I,s:b,s:s}", "id", s->id, "tag", *s->tag ? s->tag : NULL,
+                              "documents", (json_int_t)s->documents, "goes", goes, "why", why);
+    return json_array_append_new(context, entry) == 0
+               ? CAM_OK
+               : cam_fail(CAM_ERR_OS, "no memory for a result");
+}
+
+static enum cam_status prune_with(void *context, struct cam_trainer *trainer) {
+    struct pruning *p = context;
+    return cam_snapshots_prune_by(cam_trainer_snapshots(trainer), &p->rule, cam_change_list_pruned,
+                                  p->snapshots, &p->report);
+}
+
+/* Without a service nobody has the store open. */
+static enum cam_status prune_alone(const struct cam_change_site *site, struct pruning *p) {
+    struct cam_snapshots *snapshots;
+    CAM_TRY(cam_snapshots_open(cam_workspace_dir(site->workspace), NULL, database_of(site),
+                               &snapshots));
+    enum cam_status status = cam_snapshots_prune_by(snapshots, &p->rule, cam_change_list_pruned,
+                                                    p->snapshots, &p->report);
+    cam_snapshots_close(snapshots);
+    return status;
+}
+
+enum cam_status cam_change_pruned(const struct cam_prune_report *r, json_t *snapshots,
+                                  json_t **result) {
+    return give(json_pack("{s:I,s:I,s:I,s:I,s:I,s:b,s:o}", "removed", (json_int_t)r->n_removed,
+                          "kept", (json_int_t)r->n_kept, "compacted", (json_int_t)r->n_compacted,
+                          "bytes_before", (json_int_t)r->bytes_before, "freed_bytes",
+                          (json_int_t)r->freed_bytes, "over_budget", r->over_budget, "snapshots",
+                          snapshots),
+                result);
+}
+
+static enum cam_status prune(const struct cam_change_site *site, const json_t *arguments,
+                             json_t **result) {
+    struct pruning p = {.rule.act = 1};
+    json_int_t keep_last, max_bytes;
+    UNPACK(arguments, "{s:I, s:I}", "keep_last", &keep_last, "max_bytes", &max_bytes);
+    p.rule.keep_last = keep_last < 0 ? -1 : keep_last;
+    p.rule.max_bytes = max_bytes < 0 ? -1 : max_bytes;
+    p.snapshots = json_array();
+    if (!p.snapshots)
+        return cam_fail(CAM_ERR_OS, "no memory for a result");
+    enum cam_status status =
+        site->is_service ? site->between(site->context, prune_with, &p, 1) : prune_alone(site, &p);
+    cam_workspace_keep_reserve(site->workspace);
+    if (status == CAM_OK)
+        return cam_change_pruned(&p.report, p.snapshots, result);
+    json_decref(p.snapshots);
+    return status;
 }
 
 /* ---- the table ---- */
@@ -339,6 +404,7 @@ static const struct change {
     {"snapshot", snapshot, 1},
     {"policy.use", policy_use, 1},
     {"rollback", rollback, 1},
+    {"prune", prune, 0}, /* its store alone */
 };
 
 static const struct change *find(const char *name) {

@@ -19,7 +19,9 @@
  *     snapshot         tag?                     {id, documents, bytes_unique, bytes_shared}
  *     policy.use       name, text?                                 {}
  *     rollback         snapshot, requeue, reason   {lineage, trained, pending, set_aside,
- * model_hash}
+ *                                                   model_hash, settings: {key: [before, after]}}
+ *     prune            keep_last, max_bytes (-1: none)   {removed, kept, compacted, bytes_before,
+ *                      freed_bytes, over_budget, snapshots: [{id, tag, documents, goes, why}]}
  *
  * To add one: a row in the table in change.c, and a line above. */
 #ifndef CAM_SERVE_CHANGE_H
@@ -46,7 +48,9 @@ struct cam_change_site {
      * and gives the row's OUTCOME.  CAM_ERR_BUSY: the row stays, and the next run acts on it. */
     enum cam_status (*settle)(void *context, int64_t position, cam_change_look_fn *look,
                               void *look_context, char *outcome, size_t outcome_bytes);
-    enum cam_status (*between)(void *context, cam_change_work_fn *work, void *work_context);
+    /* EVEN_PAUSED: WORK uses the trainer's store alone, so it need not wait for space. */
+    enum cam_status (*between)(void *context, cam_change_work_fn *work, void *work_context,
+                               int even_paused);
     void *context;
 };
 
@@ -57,6 +61,13 @@ CAM_MUST_USE enum cam_status cam_change_run(const struct cam_change_site *site, 
 
 /* Whether change NAME uses the trainer, which takes a while to open.  0 for an unknown name. */
 int cam_change_needs_trainer(const char *name, const json_t *arguments);
+
+/* What a prune did or would do, as the result of the change; takes the reference of SNAPSHOTS, the
+ * list that cam_change_list_pruned (a cam_prune_fn) filled. */
+CAM_MUST_USE enum cam_status cam_change_pruned(const struct cam_prune_report *report,
+                                               json_t *snapshots, json_t **result);
+CAM_MUST_USE enum cam_status
+cam_change_list_pruned(void *array, const struct cam_snapshot *snapshot, int goes, const char *why);
 
 /* CAM_ERR_USAGE says what a snapshot's tag may look like. */
 CAM_MUST_USE enum cam_status cam_change_check_tag(const char *tag);

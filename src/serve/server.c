@@ -31,7 +31,7 @@ struct client {
     enum { FREE, SERVED, FINISHED } state; /* under the server's mutex */
     struct cam_progress progress; /* of the trainer, as of its last step; under the mutex */
     char domain[64];
-    int64_t shown_step;
+    int64_t shown_step; /* -1: nothing was said yet */
     double shown_at;
 };
 
@@ -83,6 +83,8 @@ static enum cam_status settle_at_desk(void *context, struct cam_trainer *trainer
     s->looked = 1;
     CAM_TRY(cam_service_outcome(database, s->position, s->outcome, s->outcome_bytes));
     *done = *s->outcome != '\0';
+    if (*done && s->look) /* a snapshot's row comes when it is written */
+        CAM_TRY(cam_trainer_settle(trainer));
     return *done && s->look ? s->look(s->look_context, database) : CAM_OK;
 }
 
@@ -126,19 +128,22 @@ static enum cam_status settle(void *context, int64_t position, cam_change_look_f
 struct between {
     cam_change_work_fn *work;
     void *context;
+    int even_paused;
 };
 
 static enum cam_status work_at_desk(void *context, struct cam_trainer *trainer,
                                     enum cam_advance did, int *done) {
     const struct between *b = context;
-    (void)did;
+    if (did == CAM_ADVANCE_PAUSED && !b->even_paused)
+        return CAM_OK;
     *done = 1;
     return b->work(b->context, trainer);
 }
 
-static enum cam_status between(void *context, cam_change_work_fn *work, void *work_context) {
+static enum cam_status between(void *context, cam_change_work_fn *work, void *work_context,
+                               int even_paused) {
     struct client *client = context;
-    struct between b = {work, work_context};
+    struct between b = {work, work_context, even_paused};
     return cam_desk_call(client->server->desk, work_at_desk, &b, is_patient, client);
 }
 
@@ -256,7 +261,7 @@ static void let_in(struct cam_server *server, int fd) {
         turn_away(fd, CAM_ERR_BUSY, "too many commands wait for the service; try again later");
         return;
     }
-    *client = (struct client){.server = server, .state = SERVED};
+    *client = (struct client){.server = server, .state = SERVED, .shown_step = -1};
     cam_wire_init(&client->wire, fd, server->stop_fd, CAM_SERVER_REQUEST_BYTES);
     if (start_client(client) != 0) {
         cam_wire_release(&client->wire);

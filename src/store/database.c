@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "store/migrations.h"
+#include "store/rows.h"
 #include "store/sql.h"
 
 #include <errno.h>
@@ -16,9 +17,10 @@
 #include <unistd.h>
 
 #define BUSY_MS            10000
-#define WAL_LIMIT_BYTES    (64 << 20) /* a WAL that grew past this shrinks at its next reset */
+#define WAL_LIMIT_BYTES    (16 << 20) /* a WAL that grew past this is told of, and shrinks */
 #define MESSAGE_BYTES      1024
 #define CHECKPOINT_EVERY_N 64 /* calls between passive checkpoints that keep the WAL short */
+#define BACKUPS_KEPT       3  /* of before migrations */
 
 enum wrap { WRAP_NONE, WRAP_WRITE, WRAP_DURABLE };
 
@@ -42,6 +44,7 @@ struct cam_database {
     int started;
     pthread_mutex_t mutex;
     pthread_cond_t work, finished;
+    int64_t wal_told;              /* bytes it had when that was told of last; 0: it is short */
     struct request *first, **last; /* under mutex */
     int stop;                      /* under mutex */
 };
@@ -72,8 +75,9 @@ enum cam_status cam_database_fail(sqlite3 *sqlite, int code, const char *doing) 
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return cam_fail(CAM_ERR_DATA,
-                        "%s: %s: damaged (%s); keep a copy of the workspace, then try: sqlite3 "
-                        "history.db .recover",
+                        "%s: %s: damaged (%s); keep a copy of the workspace, then put "
+                        "history.db back from a backup, try: sqlite3 history.db .recover, or build "
+                        "a new one from the snapshots: cambium recover",
                         name, doing, words);
     case SQLITE_IOERR:
         return cam_fail_errno(CAM_ERR_IO, sqlite ? sqlite3_system_errno(sqlite) : EIO, "%s: %s: %s",
@@ -181,6 +185,18 @@ static enum cam_status backup_to(sqlite3 *sqlite, const char *to) {
     return status;
 }
 
+static enum cam_status sync_folder_of(const char *path) {
+    char dir[CAM_PATH_BYTES];
+    const struct cam_fs *fs = cam_fs_system();
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    if (fs->sync_dir(fs->context, slash ? (*dir ? dir : "/") : ".") != 0)
+        return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot sync the folder", dir);
+    return CAM_OK;
+}
+
 /* Keeps history.db.before-vN beside the file; migration does not start without it. */
 static enum cam_status backup_before(sqlite3 *sqlite, const char *path, int version) {
     char to[CAM_PATH_BYTES + 32], temporary[CAM_PATH_BYTES + 40];
@@ -190,6 +206,11 @@ static enum cam_status backup_before(sqlite3 *sqlite, const char *path, int vers
     CAM_TRY(backup_to(sqlite, temporary));
     if (rename(temporary, to) != 0)
         return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot rename", temporary);
+    CAM_TRY(sync_folder_of(path));
+    for (int v = cam_migrations_newest() - BACKUPS_KEPT; v > 0; v--) {
+        snprintf(temporary, sizeof temporary, "%s.before-v%d", path, v);
+        unlink(temporary);
+    }
     cam_log(CAM_LOG_INFO, "%s: schema version %d is older; copied to %s before migrating", path,
             version, to);
     return CAM_OK;
@@ -278,6 +299,44 @@ static void serve(struct cam_database *db, struct request *r) {
     pthread_mutex_unlock(&db->mutex);
 }
 
+/* On the database thread, between requests. */
+static void tell_of_wal(struct cam_database *db, int64_t bytes) {
+    char message[300];
+    snprintf(message, sizeof message,
+             "history.db-wal has grown to %lld MB: some program holds a read transaction open; "
+             "end it (an open sqlite3 prompt?), and the file shrinks again",
+             (long long)(bytes >> 20));
+    db->wal_told = bytes;
+    cam_log(CAM_LOG_WARNING, "%s", message);
+    enum cam_status status = cam_sql_script(db->sqlite, "BEGIN IMMEDIATE");
+    if (status == CAM_OK)
+        status = cam_rows_event(db->sqlite, "warning", "wal", message, NULL);
+    if (status == CAM_OK)
+        status = cam_sql_script(db->sqlite, "COMMIT");
+    if (!sqlite3_get_autocommit(db->sqlite))
+        sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+    if (status != CAM_OK)
+        cam_log(CAM_LOG_WARNING, "that could not be recorded: %s", cam_message());
+}
+
+/* The WAL starts over when everything in it was copied and nobody reads it; as long as a reader
+ * holds on it grows, which is told of once, and again whenever it has doubled (FAULTS C16). */
+static void keep_wal_short(struct cam_database *db) {
+    int in_log = 0, copied = 0;
+    sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
+    int64_t bytes = cam_database_wal_bytes(db);
+    if (bytes > WAL_LIMIT_BYTES && in_log == copied) {
+        sqlite3_busy_timeout(db->sqlite, 0);
+        sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+        sqlite3_busy_timeout(db->sqlite, BUSY_MS);
+        bytes = cam_database_wal_bytes(db);
+    }
+    if (bytes <= WAL_LIMIT_BYTES)
+        db->wal_told = 0;
+    else if (bytes >= 2 * db->wal_told)
+        tell_of_wal(db, bytes);
+}
+
 static void *database_thread(void *context) {
     struct cam_database *db = context;
     unsigned n_calls = 0;
@@ -299,7 +358,7 @@ static void *database_thread(void *context) {
             break;
         serve(db, r);
         if (db->mode != CAM_DATABASE_READ && ++n_calls % CHECKPOINT_EVERY_N == 0)
-            sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+            keep_wal_short(db);
     }
     cam_sql_keep_end();
     return NULL;

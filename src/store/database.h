@@ -18,7 +18,7 @@ struct cam_database;
 
 enum cam_database_mode {
     CAM_DATABASE_CREATE, /* make it if there is none */
-    CAM_DATABASE_WRITE,  /* must exist; migrates an older schema, after a backup */
+    CAM_DATABASE_WRITE,  /* must exist; migrates an older schema, after a backup (3 are kept) */
     CAM_DATABASE_READ,   /* must exist; never changes a byte; older schema refused */
 };
 
@@ -50,7 +50,8 @@ CAM_MUST_USE enum cam_status cam_database_write_durable(struct cam_database *dat
 CAM_MUST_USE enum cam_status cam_database_read(struct cam_database *database, cam_database_fn *fn,
                                                void *context);
 
-/* Bytes of the write-ahead log now; a large number means a reader holds a transaction open. */
+/* Bytes of the write-ahead log now.  Past 16 MB it means that a reader holds a transaction open:
+ * that is logged and becomes an event, and once the reader is gone the file shrinks. */
 int64_t cam_database_wal_bytes(struct cam_database *database);
 
 /* Turns a result code of SQLITE's last call into a status with SQLite's own words. */

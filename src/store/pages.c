@@ -23,6 +23,13 @@ const struct cam_page_slot *cam_pages_find(const struct cam_pages *pages, struct
     return slot->pack == CAM_NO_PACK ? NULL : slot;
 }
 
+struct cam_page_slot *cam_pages_slot(struct cam_pages *pages, struct cam_hash hash) {
+    if (!pages->capacity)
+        return NULL;
+    struct cam_page_slot *slot = &pages->slots[slot_of(pages, hash)];
+    return slot->pack == CAM_NO_PACK ? NULL : slot;
+}
+
 /* Moves all pages but those of DEAD packs into a table of CAPACITY slots. */
 static enum cam_status rebuild(struct cam_pages *pages, size_t capacity,
                                const unsigned char *dead) {

@@ -27,6 +27,8 @@ void cam_pages_release(struct cam_pages *pages); /* zeroed struct = empty table 
 
 /* NULL if the page is not known.  Borrowed until the next add or drop. */
 const struct cam_page_slot *cam_pages_find(const struct cam_pages *pages, struct cam_hash hash);
+/* The same, for whoever keeps numbers of their own in `pack` and `offset`. */
+struct cam_page_slot *cam_pages_slot(struct cam_pages *pages, struct cam_hash hash);
 /* Adds a page that is not there. */
 CAM_MUST_USE enum cam_status cam_pages_add(struct cam_pages *pages, struct cam_hash hash,
                                            uint32_t pack, uint64_t offset);

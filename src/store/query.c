@@ -4,6 +4,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MAX_COLUMNS 64
 
@@ -96,4 +98,25 @@ enum cam_status cam_query_text(struct cam_database *database, const char *sql,
     if (n_bytes)
         text[0] = '\0';
     return cam_query(database, sql, parameters, take_first, &first);
+}
+
+static enum cam_status copy_first(void *context, const struct cam_value *row, size_t n) {
+    char **copy = context;
+    if (*copy || n == 0)
+        return CAM_OK;
+    *copy = strdup(row[0].text);
+    return *copy ? CAM_OK : cam_fail(CAM_ERR_OS, "no memory for a text");
+}
+
+enum cam_status cam_query_copy(struct cam_database *database, const char *sql,
+                               const char *const *parameters, char **text) {
+    char *copy = NULL;
+    enum cam_status status = cam_query(database, sql, parameters, copy_first, &copy);
+    if (status == CAM_OK && !copy && !(copy = strdup("")))
+        status = cam_fail(CAM_ERR_OS, "no memory for a text");
+    if (status == CAM_OK)
+        *text = copy;
+    else
+        free(copy);
+    return status;
 }

@@ -40,4 +40,8 @@ CAM_MUST_USE enum cam_status cam_query_text(struct cam_database *database, const
                                             const char *const *parameters, char *text,
                                             size_t n_bytes);
 
+/* The same whole, as malloc'd text of the caller's. */
+CAM_MUST_USE enum cam_status cam_query_copy(struct cam_database *database, const char *sql,
+                                            const char *const *parameters, char **text);
+
 #endif

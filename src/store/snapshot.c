@@ -1,10 +1,8 @@
-/* snapshot.c - saving and loading; see snapshot.h for the order on disk and snapshot_care.c for
- * what happens to files that are no longer needed. */
+/* snapshot.c - what is on disk, and loading it; snapshot_save.c saves, snapshot_care.c opens the
+ * store and takes out what is no longer needed. */
 #include "store/snapshot_internal.h"
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "store/rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +63,10 @@ static struct cam_held *find_held(const struct cam_snapshots *s, const char *id)
     return NULL;
 }
 
+int cam_snapshots_holds(const struct cam_snapshots *s, const char *id) {
+    return find_held(s, id) != NULL;
+}
+
 enum cam_status cam_snapshots_hold(struct cam_snapshots *s, const struct cam_manifest *m) {
     if (find_held(s, m->info.id))
         return CAM_OK;
@@ -94,165 +96,7 @@ enum cam_status cam_snapshots_hold(struct cam_snapshots *s, const struct cam_man
     return CAM_OK;
 }
 
-/* ---- saving
- * ------------------------------------------------------------------------------------------------
- */
-
-/* One save in progress. */
-struct saving {
-    struct cam_snapshots *s;
-    struct cam_manifest m;
-    struct cam_fs_file file; /* the new pack, begun with its first page */
-    char pack_path[CAM_PATH_BYTES];
-    uint32_t pack; /* index into s->packs, CAM_NO_PACK until begun */
-    int open, committed;
-    uint64_t offset;
-    const char *run; /* new pages that follow each other in memory, not written yet */
-    size_t run_bytes;
-};
-
-/* The name only has to be one that was never used here. */
-static enum cam_status begin_pack(struct saving *v) {
-    static atomic_uint counter;
-    struct {
-        int64_t clock, pid, address;
-        unsigned counter;
-    } unique;
-    char hex[CAM_HASH_HEX_BYTES], name[CAM_PACK_NAME_BYTES];
-    memset(&unique, 0, sizeof unique);
-    unique.clock = cam_clock_unix_ms();
-    unique.pid = getpid();
-    unique.address = (int64_t)(uintptr_t)v;
-    unique.counter = atomic_fetch_add(&counter, 1);
-    cam_hash_hex(cam_hash_bytes(&unique, sizeof unique), hex);
-    snprintf(name, sizeof name, "pack-%s.cpk", hex);
-    CAM_TRY(cam_pack_path(v->s, name, v->pack_path));
-    CAM_TRY(cam_fs_file_begin(&v->file, v->s->fs, v->pack_path));
-    v->open = 1;
-    return cam_snapshots_pack(v->s, name, &v->pack);
-}
-
-static enum cam_status flush_run(struct saving *v) {
-    if (v->run_bytes)
-        CAM_TRY(cam_fs_write_all(v->s->fs, v->file.fd, v->file.temporary, v->run, v->run_bytes));
-    v->run = NULL;
-    v->run_bytes = 0;
-    return CAM_OK;
-}
-
-static enum cam_status save_page(struct saving *v, const char *data, size_t n_bytes,
-                                 struct cam_manifest_page *page) {
-    page->hash = cam_hash_bytes(data, n_bytes);
-    const struct cam_page_slot *known = cam_pages_find(&v->s->pages, page->hash);
-    if (known) {
-        page->pack = known->pack; /* of the store; made local to the manifest later */
-        page->offset = known->offset;
-        v->m.info.bytes_shared += (int64_t)n_bytes;
-        return CAM_OK;
-    }
-    if (!v->open)
-        CAM_TRY(begin_pack(v));
-    if (!v->run || v->run + v->run_bytes != data || v->run_bytes >= RUN_BYTES) {
-        CAM_TRY(flush_run(v));
-        v->run = data;
-    }
-    v->run_bytes += n_bytes;
-    CAM_TRY(cam_pages_add(&v->s->pages, page->hash, v->pack, v->offset));
-    page->pack = v->pack;
-    page->offset = v->offset;
-    v->offset += n_bytes;
-    v->m.info.bytes_unique += (int64_t)n_bytes;
-    return CAM_OK;
-}
-
-static enum cam_status save_regions(struct saving *v, const struct cam_region *regions) {
-    struct cam_manifest *m = &v->m;
-    for (size_t r = 0; r < m->n_regions; r++) {
-        const char *data = regions[r].data;
-        size_t left = regions[r].bytes;
-        struct cam_manifest_page *page = &m->pages[m->regions[r].first_page];
-        while (left > 0) {
-            size_t n = left < CAM_SNAPSHOT_PAGE_BYTES ? left : CAM_SNAPSHOT_PAGE_BYTES;
-            CAM_TRY(save_page(v, data, n, page++));
-            data += n;
-            left -= n;
-        }
-        m->info.bytes_total += (int64_t)regions[r].bytes;
-    }
-    if (!v->open)
-        return CAM_OK;
-    CAM_TRY(flush_run(v));
-    v->open = 0;
-    enum cam_status status = cam_fs_file_commit(&v->file);
-    v->committed = status == CAM_OK;
-    return status;
-}
-
-/* Lays out the manifest: one entry a region, room for its pages. */
-static enum cam_status lay_out(struct cam_manifest *m, const struct cam_region *regions,
-                               size_t n_regions) {
-    uint64_t n_pages = 0;
-    m->regions = calloc(n_regions + 1, sizeof *m->regions);
-    if (!m->regions)
-        return cam_fail(CAM_ERR_OS, "no memory for %zu regions", n_regions);
-    m->n_regions = n_regions;
-    for (size_t i = 0; i < n_regions; i++) {
-        const char *end = memchr(regions[i].name, '\0', CAM_REGION_NAME_BYTES);
-        if (!end || end == regions[i].name)
-            return cam_fail(CAM_ERR_INTERNAL, "region %zu has no proper name", i);
-        memcpy(m->regions[i].name, regions[i].name, (size_t)(end - regions[i].name) + 1);
-        m->regions[i].bytes = regions[i].bytes;
-        m->regions[i].first_page = n_pages;
-        n_pages += cam_pages_of(regions[i].bytes);
-    }
-    m->n_pages = (size_t)n_pages;
-    m->pages = calloc(m->n_pages + 1, sizeof *m->pages);
-    return m->pages ? CAM_OK : cam_fail(CAM_ERR_OS, "no memory for %zu pages", m->n_pages);
-}
-
-/* Pack numbers of the store become numbers of this manifest, in order of first use. */
-static enum cam_status localise_packs(struct saving *v) {
-    struct cam_manifest *m = &v->m;
-    uint32_t *local = malloc((v->s->n_packs + 1) * sizeof *local);
-    m->packs = calloc(v->s->n_packs + 1, sizeof *m->packs);
-    if (!local || !m->packs) {
-        free(local);
-        return cam_fail(CAM_ERR_OS, "no memory for a manifest");
-    }
-    for (size_t i = 0; i < v->s->n_packs; i++)
-        local[i] = CAM_NO_PACK;
-    for (size_t i = 0; i < m->n_pages; i++) {
-        uint32_t pack = m->pages[i].pack;
-        if (local[pack] == CAM_NO_PACK) {
-            local[pack] = (uint32_t)m->n_packs;
-            memcpy(m->packs[m->n_packs++], v->s->packs[pack].name, CAM_PACK_NAME_BYTES);
-        }
-        m->pages[i].pack = local[pack];
-    }
-    free(local);
-    return CAM_OK;
-}
-
-/* Undoes what a failed save did to memory and disk; earlier snapshots are untouched by either. */
-static void undo(struct saving *v, const char *manifest_path) {
-    const struct cam_fs *fs = v->s->fs;
-    if (v->open)
-        cam_fs_file_abandon(&v->file);
-    if (*manifest_path)
-        fs->unlink(fs->context, manifest_path);
-    if (v->pack == CAM_NO_PACK)
-        return;
-    fs->unlink(fs->context, v->pack_path);
-    unsigned char *dead = calloc(v->s->n_packs + 1, 1);
-    if (dead)
-        dead[v->pack] = 1;
-    if (!dead || cam_pages_drop(&v->s->pages, dead) != CAM_OK)
-        cam_pages_release(&v->s->pages); /* sharing less is safe, sharing a lost page is not */
-    free(dead);
-}
-
-/* Forgets a manifest that is not, or no longer, what its row says. */
-static void unhold(struct cam_snapshots *s, const char *id) {
+void cam_snapshots_unhold(struct cam_snapshots *s, const char *id) {
     for (size_t i = 0; i < s->n_held; i++) {
         if (strcmp(s->held[i].id, id) != 0)
             continue;
@@ -264,68 +108,29 @@ static void unhold(struct cam_snapshots *s, const char *id) {
     }
 }
 
-static enum cam_status save(struct saving *v, const struct cam_region *regions, size_t n_regions,
-                            char manifest_path[CAM_PATH_BYTES], int *exists) {
-    struct cam_manifest *m = &v->m;
-    char path[CAM_PATH_BYTES];
-    *manifest_path = '\0';
-    *exists = 0;
-    CAM_TRY(cam_snapshot_row_begin(v->s->database, &m->info, &m->tokens));
-    m->info.created_at_ms = cam_clock_unix_ms();
-    CAM_TRY(lay_out(m, regions, n_regions));
-    CAM_TRY(save_regions(v, regions));
-    CAM_TRY(cam_manifest_identify(m));
-    const struct cam_held *held = find_held(v->s, m->info.id);
+int cam_snapshots_holds_sound(struct cam_snapshots *s, const char *id) {
+    const struct cam_held *held = find_held(s, id);
     if (held && held->bad) {
-        unhold(v->s, m->info.id);
-    } else if (held) {
-        undo(v, ""); /* a pack that was written all the same is not needed */
-        *exists = 1;
-        return CAM_OK;
+        cam_snapshots_unhold(s, id);
+        return 0;
     }
-    CAM_TRY(localise_packs(v));
-    CAM_TRY(cam_snapshot_path(v->s, m->info.id, path));
-    memcpy(manifest_path, path, sizeof path);
-    CAM_TRY(cam_manifest_write(m, v->s->fs, path));
-    CAM_TRY(cam_snapshots_hold(v->s, m));
-    return cam_snapshot_row_insert(v->s->database, &m->info, m->tokens);
+    return held != NULL;
 }
 
-enum cam_status cam_snapshot_save(struct cam_snapshots *snapshots, enum cam_snapshot_kind kind,
-                                  const char *tag, const char *model_hash,
-                                  const struct cam_region *regions, size_t n_regions,
-                                  struct cam_snapshot *out) {
-    char manifest_path[CAM_PATH_BYTES];
-    int exists = 0;
-    if (tag && (strlen(tag) >= CAM_NAME_BYTES || strcmp(tag, "latest") == 0))
-        return cam_fail(CAM_ERR_DATA, "tag %.80s: a tag has up to %d bytes and is not 'latest'",
-                        tag, CAM_NAME_BYTES - 1);
-    struct saving *v = calloc(1, sizeof *v);
-    if (!v)
-        return cam_fail(CAM_ERR_OS, "no memory for a snapshot");
-    v->s = snapshots;
-    v->pack = CAM_NO_PACK;
-    v->m.info.kind = kind;
-    v->m.info.living = 1;
-    snprintf(v->m.info.tag, sizeof v->m.info.tag, "%s", tag ? tag : "");
-    snprintf(v->m.info.model_hash, sizeof v->m.info.model_hash, "%s", model_hash);
-    enum cam_status status = save(v, regions, n_regions, manifest_path, &exists);
-    if (status != CAM_OK) {
-        char why[512];
-        snprintf(why, sizeof why, "%s", cam_message());
-        unhold(snapshots, v->m.info.id);
-        undo(v, manifest_path);
-        status = cam_fail(status, "the snapshot was not saved: %s", why);
-    } else {
-        if (out)
-            *out = v->m.info;
-        if (!exists && kind == CAM_SNAPSHOT_CHECKPOINT &&
-            cam_snapshots_sweep(snapshots, 0, NULL) != CAM_OK)
-            cam_log(CAM_LOG_WARNING, "old checkpoint files remain: %s", cam_message());
-    }
-    cam_manifest_release(&v->m);
-    free(v);
-    return status;
+void cam_pack_new_name(char name[CAM_PACK_NAME_BYTES]) {
+    static atomic_uint counter;
+    struct {
+        int64_t clock, pid, address;
+        unsigned counter;
+    } unique;
+    char hex[CAM_HASH_HEX_BYTES];
+    memset(&unique, 0, sizeof unique);
+    unique.clock = cam_clock_unix_ms();
+    unique.pid = getpid();
+    unique.address = (int64_t)(uintptr_t)name;
+    unique.counter = atomic_fetch_add(&counter, 1);
+    cam_hash_hex(cam_hash_bytes(&unique, sizeof unique), hex);
+    snprintf(name, CAM_PACK_NAME_BYTES, "pack-%s.cpk", hex);
 }
 
 /* ---- loading
@@ -430,6 +235,7 @@ static enum cam_status load_or_check(struct cam_snapshots *snapshots, const char
     if (!l)
         return cam_fail(CAM_ERR_OS, "no memory to load snapshot %s", id);
     l->s = snapshots;
+    cam_snapshots_wait(snapshots);
     enum cam_status status = load(l, id, region, context);
     for (size_t i = 0; l->fds && i < l->m.n_packs; i++)
         if (l->fds[i] >= 0)

@@ -66,14 +66,50 @@ enum cam_status cam_snapshots_open(const char *dir, const struct cam_fs *fs,
     return status;
 }
 
-void cam_snapshots_close(struct cam_snapshots *s) {
-    if (!s)
-        return;
+static void forget_all(struct cam_snapshots *s) {
     for (size_t i = 0; i < s->n_held; i++)
         free(s->held[i].packs);
     free(s->held);
     free(s->packs);
     cam_pages_release(&s->pages);
+    s->held = NULL;
+    s->packs = NULL;
+    s->n_held = s->n_packs = 0;
+    s->unsure = 0;
+}
+
+static void distrust(struct cam_snapshots *s, const char *id);
+
+/* What did not verify before is not trusted afterwards either. */
+enum cam_status cam_snapshots_reload(struct cam_snapshots *s) {
+    struct cam_row_list list = {0};
+    size_t n_bad = 0;
+    char(*bad)[CAM_SNAPSHOT_ID_BYTES] = calloc(s->n_held + 1, sizeof *bad);
+    if (!bad)
+        return cam_fail(CAM_ERR_OS, "no memory for %zu manifests", s->n_held);
+    for (size_t i = 0; i < s->n_held; i++)
+        if (s->held[i].bad)
+            memcpy(bad[n_bad++], s->held[i].id, sizeof *bad);
+    forget_all(s);
+    enum cam_status status = cam_snapshot_rows(s->database, &list);
+    if (status == CAM_OK)
+        status = hold_rows(s, &list);
+    if (status != CAM_OK)
+        s->unsure = 1; /* until all is known again, no pack goes */
+    for (size_t i = 0; i < n_bad; i++)
+        distrust(s, bad[i]);
+    free(list.rows);
+    free(bad);
+    return status;
+}
+
+void cam_snapshots_close(struct cam_snapshots *s) {
+    if (!s)
+        return;
+    if (cam_snapshots_settle(s) != CAM_OK)
+        cam_log(CAM_LOG_ERROR, "%s", cam_message());
+    forget_all(s);
+    free(s->copy);
     free(s);
 }
 
@@ -238,8 +274,9 @@ enum cam_status cam_snapshot_find(struct cam_snapshots *snapshots, const char *n
     struct cam_row_list list = {0};
     const struct cam_snapshot *found = NULL;
     int n_prefix = 0;
+    cam_snapshots_wait(snapshots);
     CAM_TRY(cam_snapshot_rows(snapshots->database, &list));
-    if (strcmp(name, "latest") == 0)
+    if (strcmp(name, "latest") == 0 || strcmp(name, "current") == 0)
         found = newest(&list, NULL);
     for (size_t i = 0; i < list.n_rows && !found; i++)
         if (*list.rows[i].tag && strcmp(list.rows[i].tag, name) == 0)
@@ -297,6 +334,7 @@ enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots, struct cam
     struct cam_row_list list = {0};
     const struct cam_snapshot *row;
     size_t n_bad = 0;
+    cam_snapshots_wait(snapshots);
     CAM_TRY(cam_snapshot_rows(snapshots->database, &list));
     unsigned char *tried = calloc(list.n_rows + 1, 1);
     enum cam_status status = tried ? CAM_ERR_NOINPUT : cam_fail(CAM_ERR_OS, "no memory");
@@ -333,6 +371,7 @@ enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots, struct cam
 enum cam_status cam_snapshots_each(struct cam_snapshots *snapshots, int all, cam_snapshot_fn *fn,
                                    void *context) {
     struct cam_row_list list = {0};
+    cam_snapshots_wait(snapshots);
     CAM_TRY(cam_snapshot_rows(snapshots->database, &list));
     enum cam_status status = CAM_OK;
     for (size_t i = 0; i < list.n_rows && status == CAM_OK; i++)
@@ -340,18 +379,6 @@ enum cam_status cam_snapshots_each(struct cam_snapshots *snapshots, int all, cam
             status = fn(context, &list.rows[i]);
     free(list.rows);
     return status;
-}
-
-enum cam_status cam_snapshots_prune(struct cam_snapshots *snapshots, int64_t keep, int64_t *removed,
-                                    int64_t *freed_bytes) {
-    int64_t gone = 0, freed = 0;
-    CAM_TRY(cam_snapshot_rows_prune(snapshots->database, keep, &gone));
-    CAM_TRY(cam_snapshots_sweep(snapshots, 1, &freed));
-    if (removed)
-        *removed = gone;
-    if (freed_bytes)
-        *freed_bytes = freed;
-    return CAM_OK;
 }
 
 /* ---- verify
@@ -434,6 +461,7 @@ enum cam_status cam_snapshots_verify(struct cam_snapshots *snapshots, cam_proble
                                      void *context, int64_t *problems) {
     struct verify v = {.fn = fn, .context = context};
     struct cam_row_list list = {0};
+    cam_snapshots_wait(snapshots);
     CAM_TRY(cam_snapshot_rows(snapshots->database, &list));
     enum cam_status status = CAM_OK;
     for (size_t i = 0; i < list.n_rows && status == CAM_OK; i++) {

@@ -143,29 +143,47 @@ enum cam_status cam_snapshot_row_insert(struct cam_database *database,
     return cam_database_write_durable(database, insert, &r);
 }
 
-struct prune {
-    int64_t keep, removed;
+struct deletion {
+    const struct cam_snapshot *rows;
+    const unsigned char *goes;
+    size_t n_rows;
 };
 
-static enum cam_status prune(sqlite3 *sqlite, void *context) {
-    struct prune *p = context;
-    CAM_TRY(cam_sql_run(
-        sqlite,
-        "DELETE FROM snapshots WHERE kind = 'snapshot' AND tag IS NULL AND id NOT IN (SELECT id"
-        " FROM snapshots WHERE kind = 'snapshot' ORDER BY number DESC LIMIT ?) AND id NOT IN"
-        " (SELECT l.snapshot FROM lineages AS l JOIN lineage_spans AS s ON s.lineage = l.lineage"
-        " WHERE l.snapshot IS NOT NULL) AND id NOT IN (SELECT n.id FROM snapshots AS n JOIN"
-        " lineage_spans AS s ON s.lineage = n.lineage AND n.moment <= s.moment_to ORDER BY n.moment"
-        " DESC, n.number DESC LIMIT 1)",
-        "i", p->keep));
-    p->removed = sqlite3_changes(sqlite);
+static enum cam_status delete_rows(sqlite3 *sqlite, void *context) {
+    const struct deletion *d = context;
+    for (size_t i = 0; i < d->n_rows; i++)
+        if (d->goes[i])
+            CAM_TRY(cam_sql_run(sqlite,
+                                "DELETE FROM snapshots WHERE id = ? AND kind = 'snapshot' AND tag"
+                                " IS NULL",
+                                "t", d->rows[i].id));
     return CAM_OK;
 }
 
-enum cam_status cam_snapshot_rows_prune(struct cam_database *database, int64_t keep,
-                                        int64_t *removed) {
-    struct prune p = {.keep = keep < 0 ? 0 : keep};
-    CAM_TRY(cam_database_write_durable(database, prune, &p));
-    *removed = p.removed;
+enum cam_status cam_snapshot_rows_delete(struct cam_database *database,
+                                         const struct cam_snapshot *rows, const unsigned char *goes,
+                                         size_t n_rows) {
+    struct deletion d = {rows, goes, n_rows};
+    return cam_database_write_durable(database, delete_rows, &d);
+}
+
+struct need {
+    const char *id;
+    int64_t needed;
+};
+
+static enum cam_status look_needed(sqlite3 *sqlite, void *context) {
+    struct need *n = context;
+    return cam_sql_int(sqlite, 0, &n->needed,
+                       "SELECT 1 FROM lineages AS l JOIN lineage_spans AS s ON s.lineage ="
+                       " l.lineage WHERE l.snapshot = ? LIMIT 1",
+                       "t", n->id);
+}
+
+enum cam_status cam_snapshot_row_needed(struct cam_database *database, const char *id,
+                                        int *needed) {
+    struct need n = {.id = id};
+    CAM_TRY(cam_database_call(database, look_needed, &n));
+    *needed = n.needed != 0;
     return CAM_OK;
 }

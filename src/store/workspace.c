@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct cam_workspace {
@@ -21,6 +22,24 @@ struct cam_workspace {
 
 static enum cam_status no_workspace(const char *dir) {
     return cam_fail(CAM_ERR_NOINPUT, "no workspace in %s; run: cambium init -C %s", dir, dir);
+}
+
+static enum cam_status stop_at_manifest(void *context, const char *name) {
+    size_t n = strlen(name), m = strlen(".manifest");
+    (void)context;
+    return n > m && strcmp(name + n - m, ".manifest") == 0 ? CAM_STOPPED : CAM_OK;
+}
+
+/* A workspace that lost its history.db is no place for an init. */
+static enum cam_status no_database(const struct cam_workspace *w, const char *dir) {
+    char path[CAM_PATH_BYTES];
+    if (cam_fs_join(path, w->dir, "snapshots") == CAM_OK &&
+        cam_fs_each_entry(path, stop_at_manifest, NULL) == CAM_STOPPED)
+        return cam_fail(CAM_ERR_NOINPUT,
+                        "no workspace in %s: history.db is gone, its snapshots are there; put it "
+                        "back from a backup, or run: cambium recover -C %s",
+                        dir, dir);
+    return no_workspace(dir);
 }
 
 static pid_t read_owner(int fd) {
@@ -66,6 +85,32 @@ static enum cam_status take_lock(struct cam_workspace *w) {
         errno != ENOSPC && errno != EDQUOT)
         return cam_fail_errno(CAM_ERR_IO, errno, "%s: cannot write", path);
     return CAM_OK;
+}
+
+#define RESERVE_BYTES ((off_t)2 << 20)
+
+/* Whole or not there: a part of it would be worth little and never be completed.  Not as long as
+ * space is short: who needs it may just have given it up. */
+void cam_workspace_keep_reserve(struct cam_workspace *w) {
+    char path[CAM_PATH_BYTES];
+    struct statvfs info;
+    if (w->lock < 0 || statvfs(w->dir, &info) != 0 ||
+        info.f_bavail * info.f_frsize < (fsblkcnt_t)RESERVE_BYTES / 2 * 3 ||
+        cam_fs_join(path, w->dir, CAM_RESERVE_NAME) != CAM_OK)
+        return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return;
+    int code = posix_fallocate(fd, 0, RESERVE_BYTES);
+    close(fd);
+    if (code != 0)
+        unlink(path);
+}
+
+void cam_workspace_spend_reserve(const char *dir) {
+    char path[CAM_PATH_BYTES];
+    if (cam_fs_join(path, dir, CAM_RESERVE_NAME) == CAM_OK)
+        unlink(path);
 }
 
 static enum cam_status make_dirs(const char *dir) {
@@ -139,14 +184,18 @@ static enum cam_status open_parts(struct cam_workspace *w, const char *dir,
         return cam_fail_errno(errno == EACCES ? CAM_ERR_PERMISSION : CAM_ERR_IO, errno,
                               "%s: cannot open", dir);
     }
+    if (mode == CAM_WORKSPACE_LOCK)
+        return take_lock(w);
     CAM_TRY(cam_fs_join(path, w->dir, "history.db"));
     if (mode != CAM_WORKSPACE_CREATE && lstat(path, &info) != 0) {
         if (errno == ENOENT)
-            return no_workspace(dir);
+            return no_database(w, dir);
         return cam_fail_errno(CAM_ERR_PERMISSION, errno, "%s: cannot open", path);
     }
-    if (mode != CAM_WORKSPACE_READ)
+    if (mode != CAM_WORKSPACE_READ) {
         CAM_TRY(take_lock(w));
+        cam_workspace_keep_reserve(w);
+    }
     if (mode == CAM_WORKSPACE_CREATE)
         return create_database(w, path);
     CAM_TRY(cam_database_open(

@@ -6,6 +6,7 @@
  * holds its process id and, while it serves, a line about itself control.sock        0600; where a
  * running service takes changes (serve/server.h) objects/            pack-*.cpk, content-addressed
  * pages (store/snapshot.h) snapshots/          <id>.manifest
+ *       reserve             space for pruning on a full disk
  *
  * Files are readable by other users on purpose (anyone may query the history); put a private
  * workspace below a private folder. */
@@ -23,6 +24,7 @@ struct cam_workspace;
 enum cam_workspace_mode {
     CAM_WORKSPACE_CREATE, /* init: a new workspace; CAM_ERR_CANTCREATE if there is one already */
     CAM_WORKSPACE_WRITE,  /* takes the lock; CAM_ERR_BUSY names the process that has it */
+    CAM_WORKSPACE_LOCK,   /* takes the lock and opens no history.db, which may be damaged or gone */
     CAM_WORKSPACE_READ,   /* no lock, works beside a running service and on read-only media */
 };
 
@@ -48,7 +50,16 @@ CAM_MUST_USE enum cam_status cam_workspace_made_by(struct cam_workspace *workspa
                                                    char before[CAM_MADE_BY_BYTES]);
 
 const char *cam_workspace_dir(const struct cam_workspace *workspace);         /* borrowed */
-struct cam_database *cam_workspace_database(struct cam_workspace *workspace); /* borrowed */
+/* Borrowed; NULL with CAM_WORKSPACE_LOCK. */
+struct cam_database *cam_workspace_database(struct cam_workspace *workspace);
+
+/* A file of 2 MB, CAM_RESERVE_NAME, stands in a workspace opened for writing, so that on a full
+ * disk its removal makes room for what a prune has to write (FAULTS C06).  Makes it again where it
+ * is missing and half as much again would be left; failures are ignored. */
+#define CAM_RESERVE_NAME "reserve"
+void cam_workspace_keep_reserve(struct cam_workspace *workspace);
+/* Gives it up, before DIR is opened; nothing happens if there is none. */
+void cam_workspace_spend_reserve(const char *dir);
 
 /* 1: opened with the lock, so its history may be changed. */
 int cam_workspace_writable(const struct cam_workspace *workspace);

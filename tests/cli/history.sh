@@ -142,6 +142,66 @@ for key in bytes tokens nll bits_per_byte; do
     [ -n "$(field ".$key")" ] || fail "score lacks $key"
 done
 
+# snapshots, diff, prune
+expect 0 cambium snapshot -C w
+expect 0 cambium snapshots -C w
+grep -q '^lineage 1$' out && grep -q '^    lineage 3, from step .* of lineage 1 (current)$' out ||
+    { cat out; fail "no tree"; }
+grep -qE '^[0-9a-f]{12}  .*B own, .*; [0-9.]+ new; [0-9.]+ held out  learned$' out ||
+    { cat out; fail "no figures"; }
+expect 0 cambium diff -C w learned --json
+[ "$(field .documents.added)" = 0 ] && [ "$(field .documents.removed)" = 0 ] || fail "diff: documents"
+[ "$(field '.layers[0].changed')" = 0 ] || { cat out; fail "the rollback changed experts"; }
+cp -a w other
+{ cat kjv.ndjson sqlite.ndjson; } | sed 's/"text": "/&In other words, said twice and changed: /' >other.ndjson
+expect 0 cambium config -C other document.near_bits -1
+expect 0 cambium config -C other train.lr 0.0007
+expect 0 cambium ingest -C other other.ndjson
+expect 0 cambium run -C other --once
+expect 0 cambium eval -C other
+expect 0 cambium snapshot -C other -t later
+expect 0 cambium diff -C other learned later -v --json
+[ "$(field .documents.added)" -ge 8 ] || { cat out; fail "diff: added"; }
+[ "$(field '.documents.list[0].change')" = added ] || fail "diff -v"
+[ "$(field '.layers[0].changed')" -gt 10 ] || fail "diff: changed"
+[ "$(field '.settings."train.lr"[0]')" = 0.0021 ] && [ "$(field '.settings."train.lr"[1]')" = 0.0007 ] ||
+    { cat out; fail "diff: settings"; }
+[ "$(field '.probes[0].bits_per_byte[0]')" != "$(field '.probes[0].bits_per_byte[1]')" ] || fail "diff: probes"
+expect 0 cambium diff -C other later learned
+has "0 added"
+expect 66 cambium diff -C other nothing later
+before=$(du -sb other/objects | cut -f 1)
+expect 0 cambium snapshot -C other
+expect 0 cambium prune -C other --keep-last 0
+says "nothing was changed"
+has "keep"
+expect 0 cambium prune -C other --keep-last 0 --yes --json
+[ "$(field .removed)" = 1 ] || { cat out; fail "prune: the tagged and the newest stay"; }
+expect 0 cambium prune -C other --keep-last 0 --yes
+has "removed 0 of"
+[ "$(du -sb other/objects | cut -f 1)" -le "$before" ] || fail "prune gave nothing back"
+expect 0 cambium verify -C other --read-data
+expect 64 cambium prune -C other --max-bytes lots
+
+# recover
+expect 0 cambium recover -C other --yes
+says "nothing is recovered"
+dd if=/dev/urandom of=other/history.db bs=4096 count=1 conv=notrunc 2>/dev/null
+expect 65 cambium status -C other
+says "cambium recover"
+expect 0 cambium recover -C other
+has "gone"
+expect 0 cambium recover -C other --yes
+[ -e other/history.db.damaged-1 ] || fail "the old file is gone"
+expect 0 cambium verify -C other --read-data
+expect 0 cambium rollback -C other later
+expect 0 cambium config -C other train.lr
+has 0.0007
+expect 0 cambium ingest -C other kjv.ndjson
+expect 0 cambium run -C other --once --flush
+check_sum other
+rm -rf other
+
 # verify tells of a newest state that is damaged, although an older one loads.
 cp -a w damaged
 printf '{"id":"new","domain":"kjv","text":"%s"}\n' "$(tr -d '\n"\\' <"$SOURCE_DIR/LICENSE")" >new.ndjson

@@ -307,6 +307,50 @@ Test(trainer, T09_growth_at_the_cap_is_refused_and_training_goes_on) {
     end(&w);
 }
 
+static enum cam_status widen(sqlite3 *sqlite, void *context) {
+    (void)context;
+    return sqlite3_exec(sqlite, "UPDATE setting_values SET value = '64' WHERE key = 'model.width'", 0,
+                        0, 0) == SQLITE_OK
+               ? CAM_OK
+               : cam_fail(CAM_ERR_IO, "%s", sqlite3_errmsg(sqlite));
+}
+
+Test(trainer, T14_a_model_of_another_shape_than_its_state_is_refused) {
+    struct world w;
+    begin(&w, 1, "naive");
+    cr_assert_eq(cam_journal_control(w.database, CAM_ITEM_SETTING, "model.width", "64", "test", NULL),
+                 CAM_ERR_CONFIG);
+    OK(cam_database_write(w.database, widen, NULL)); /* behind its back */
+    shut(&w);
+    OK(cam_workspace_open(w.dir, CAM_WORKSPACE_WRITE, &w.workspace));
+    cr_assert_eq(cam_trainer_open(w.workspace, &w.trainer), CAM_ERR_CONFIG);
+    cr_assert(strstr(cam_message(), "does not fit this model"), "%s", cam_message());
+    w.trainer = NULL;
+    end(&w);
+}
+
+/* Keeps two snapshots and all that it tagged, whatever the policy saves. */
+Test(trainer, a_decided_prune_goes_by_the_settings) {
+    struct world w;
+    int64_t n;
+    begin_with(&w, 1, "naive", "prune.keep_last", "2");
+    use_policy(&w, "-- saver: saves often and prunes, for tests.\n"
+                   "CREATE VIEW decide_snapshot (reason, evidence) AS SELECT 'test', '{}'"
+                   " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step IN (5, 10, 15, 20);\n");
+    ingest_few(&w, "tiny.ndjson", 8);
+    while (w.trainer->state.step < 24)
+        cr_assert_eq(advance(&w, 1), 1);
+    OK(cam_trainer_settle(w.trainer));
+    OK(cam_query_int(w.database, "SELECT count(*) FROM v1_snapshots", NULL, -1, &n));
+    cr_assert_eq(n, 4);
+    OK(cam_journal_control(w.database, CAM_ITEM_FLUSH, "", "", "test", NULL));
+    OK(cam_journal_control(w.database, CAM_ITEM_PRUNE, "", "", "schedule 1", NULL));
+    advance(&w, 0);
+    OK(cam_query_int(w.database, "SELECT count(*) FROM v1_snapshots", NULL, -1, &n));
+    cr_assert_eq(n, 2);
+    end(&w);
+}
+
 /* Killed just before its last word, after everything else is written. */
 Test(trainer, an_init_that_was_cut_short_is_no_workspace_and_begins_anew) {
     struct world w = {.dir = "/tmp/cam-trainer-XXXXXX"};

@@ -241,6 +241,44 @@ Test(database, C16_wal_shrinks_after_a_long_reader) {
     cr_assert(info.st_size == 0);
 }
 
+static enum cam_status write_much(sqlite3 *sqlite, void *context) {
+    (void)context;
+    return sqlite3_exec(sqlite,
+                        "INSERT OR REPLACE INTO meta VALUES ('much', hex(zeroblob(1000000)))", 0, 0,
+                        0) == SQLITE_OK
+               ? CAM_OK
+               : cam_fail(CAM_ERR_IO, "%s", sqlite3_errmsg(sqlite));
+}
+
+static enum cam_status do_nothing(sqlite3 *sqlite, void *context) {
+    (void)sqlite, (void)context;
+    return CAM_OK;
+}
+
+static void pass_checkpoints(void) {
+    for (int i = 0; i < 130; i++)
+        OK(cam_database_call(f.database, do_nothing, NULL));
+}
+
+Test(database, C16_a_wal_that_cannot_shrink_is_told_of_and_shrinks_when_it_can) {
+    char path[300];
+    sqlite3 *reader;
+    snprintf(path, sizeof path, "%s/history.db", f.dir);
+    cr_assert(sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK);
+    sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM journal", 0, 0, 0);
+    for (int i = 0; i < 10; i++)
+        OK(cam_database_write(f.database, write_much, NULL));
+    pass_checkpoints();
+    cr_assert(cam_database_wal_bytes(f.database) > 16 << 20);
+    cr_assert(fixture_int(&f, "SELECT count(*) FROM v1_events WHERE kind = 'wal'") == 1,
+              "told once");
+    sqlite3_exec(reader, "COMMIT", 0, 0, 0);
+    sqlite3_close(reader);
+    pass_checkpoints();
+    cr_assert(cam_database_wal_bytes(f.database) < 16 << 20, "%lld bytes",
+              (long long)cam_database_wal_bytes(f.database));
+}
+
 Test(database, C18_another_writer_is_waited_for) {
     char path[300];
     sqlite3 *other;

@@ -439,6 +439,12 @@ static void use_broken(void) {
     OK(cam_snapshots_open(f.dir, &broken, f.database, &snapshots));
 }
 
+static enum cam_status count_one(void *context, const struct cam_snapshot *s) {
+    (void)s;
+    ++*(int *)context;
+    return CAM_OK;
+}
+
 static void sweep_failures(int crash) {
     struct cam_snapshot good, out, start;
     int n_failed = 0;
@@ -493,6 +499,74 @@ Test(snapshot, C07_short_reads_and_writes_and_interrupts) {
     loads_as_now(one.id);
     short_writes = 0;
     loads_as_now(one.id);
+}
+
+/* ---- saved by another thread
+ * ---------------------------------------------------------------------------------------------- */
+
+Test(snapshot, what_is_saved_is_what_was_there_when_the_save_began) {
+    struct cam_snapshot out;
+    char *then = malloc(regions[4].bytes);
+    for (int i = 0; i < 5; i++) {
+        change_all();
+        memcpy(then, regions[4].data, regions[4].bytes);
+        OK(cam_snapshot_save_begin(snapshots, CAM_SNAPSHOT_KEPT, i == 2 ? "third" : NULL, regions,
+                                   N_REGIONS, &out));
+        change_all(); /* training goes on at once */
+        int n = 0;
+        OK(cam_snapshot_load(snapshots, out.id, place, &n)); /* waits for the thread */
+        cr_assert(memcmp(copies[4], then, regions[4].bytes) == 0);
+        OK(cam_snapshots_settle(snapshots));
+        fixture_documents(&f, "a", i, 1);
+        fixture_step(&f, i + 1, i + 1);
+    }
+    cr_assert(fixture_int(&f, "SELECT count(*) FROM v1_snapshots") == 5);
+    free(then);
+    reopen();
+    OK(cam_snapshot_find(snapshots, "third", &out));
+    OK(cam_snapshot_check(snapshots, out.id));
+}
+
+Test(snapshot, both_ways_of_saving_give_the_same_id_and_model_hash) {
+    struct cam_snapshot one, two;
+    char hex[CAM_HASH_HEX_BYTES];
+    OK(cam_snapshot_save(snapshots, CAM_SNAPSHOT_KEPT, NULL, NULL, regions, N_REGIONS, &one));
+    OK(cam_snapshot_save_begin(snapshots, CAM_SNAPSHOT_KEPT, NULL, regions, N_REGIONS, &two));
+    OK(cam_snapshots_settle(snapshots));
+    cr_assert(strcmp(one.id, two.id) == 0 && strcmp(one.model_hash, two.model_hash) == 0);
+    OK(cam_regions_hash(regions, N_REGIONS, hex));
+    cr_assert(strcmp(hex, one.model_hash) == 0);
+    regions[1].apart = 1;
+    ((char *)regions[1].data)[0]++;
+    OK(cam_regions_hash(regions, N_REGIONS, hex));
+    cr_assert(strcmp(hex, one.model_hash) != 0, "it counted before");
+    char again[CAM_HASH_HEX_BYTES];
+    ((char *)regions[1].data)[0]++;
+    OK(cam_regions_hash(regions, N_REGIONS, again));
+    cr_assert(strcmp(hex, again) == 0, "what is apart does not count");
+    regions[1].apart = 0;
+}
+
+Test(snapshot, C05_a_failure_of_the_thread_is_told_once_and_leaves_the_last_good_one) {
+    struct cam_snapshot good = save(CAM_SNAPSHOT_KEPT, NULL), out;
+    fixture_documents(&f, "a", 0, 3);
+    fixture_step(&f, 1, 1);
+    use_broken();
+    change_all();
+    left = 2;
+    crashed = 1;
+    OK(cam_snapshot_save_begin(snapshots, CAM_SNAPSHOT_KEPT, NULL, regions, N_REGIONS, &out));
+    OK(cam_snapshots_each(snapshots, 1, count_one, &(int){0})); /* waits, and does not tell */
+    left = 1 << 30;
+    crashed = 0;
+    FAILS(CAM_ERR_IO, cam_snapshots_poll(snapshots));
+    SAYS("not saved");
+    OK(cam_snapshots_poll(snapshots));
+    FAILS(CAM_ERR_NOINPUT, cam_snapshot_find(snapshots, out.id, &out));
+    OK(cam_snapshots_latest(snapshots, &out));
+    cr_assert(strcmp(out.id, good.id) == 0);
+    OK(cam_snapshot_save_begin(snapshots, CAM_SNAPSHOT_KEPT, NULL, regions, N_REGIONS, &out));
+    loads_as_now(out.id);
 }
 
 Test(snapshot, a_failed_save_does_not_poison_the_next) {
