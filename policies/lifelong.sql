@@ -2,7 +2,7 @@
 --
 -- Replay: a tenth of the rows, from every source alike but the one being learned, and counted four
 -- times: what is learned now needs no repeating, and what is old gets little time.
--- Average: scores come from a running average of the weights over the newest fifth of all steps.
+-- Average: scores come from a running average of the weights over the newest seventh of all steps.
 -- Training forgets in the first hundred steps of a new domain and wavers at every step; the average
 -- does neither, and a window that grows with the stream protects more the more there is to protect.
 -- docs/lifelong.md has what each of the two does for forgetting and for learning.
@@ -21,7 +21,7 @@ CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.balance', 0),           -- 0: sources alike, 1: by their bytes
     ('replay.current', 0),           -- share of its chance that the source being learned keeps
     ('average.window', 100000),      -- steps, at most
-    ('average.share', 0.20),         -- of all steps so far, at most
+    ('average.share', 0.15),         -- of all steps so far, at most
     ('surprise.recent', 8),          -- documents
     ('surprise.before', 32),         -- documents
     ('surprise.margin', 0.10),       -- share of the level before

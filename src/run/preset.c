@@ -14,7 +14,7 @@ static const struct row nano[] = {
     {"model.ff", "dense,dense+peer,dense"},         {"peer.heads", "4"},
     {"peer.top_k", "8"},       {"peer.key_width", "32"},  {"peer.subkeys", "64"},
     {"peer.max_subkeys", "512"}, {"train.rows", "2"},     {"train.optimizer", "muon"},
-    {"train.lr", "0.004"},     {"train.hold_steps", "80"},
+    {"train.lr", "0.004"},     {"train.hold_steps", "80"}, {"train.lr_floor", "0.1"},
     {NULL, NULL},
 };
 
