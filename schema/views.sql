@@ -18,6 +18,10 @@ CREATE VIEW living_freezes AS SELECT h.* FROM lineage_spans AS s
     JOIN freezes AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_recycled AS SELECT h.* FROM lineage_spans AS s
     JOIN recycled AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_openings AS SELECT h.* FROM lineage_spans AS s
+    JOIN openings AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_routing AS SELECT h.* FROM lineage_spans AS s
+    JOIN routing AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_evaluations AS SELECT h.* FROM lineage_spans AS s
     JOIN evaluations AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_decisions AS SELECT h.* FROM lineage_spans AS s
@@ -233,6 +237,54 @@ SELECT e.evaluation, e.lineage, e.step, e.position, e.documents, e.reason, s.pro
 FROM living_evaluations AS e
     JOIN scores AS s ON s.lineage = e.lineage AND s.moment = e.moment
     JOIN probes AS p ON p.probe = s.probe;
+
+-- Generations on their way from closed to open.
+CREATE VIEW v1_openings AS
+SELECT o.step, o.lineage, o.layer, o.generation, o.opening_steps, round(o.bias, 6) AS bias,
+    round(o.pick_share, 6) AS pick_share, round(o.gate_share, 6) AS gate_share
+FROM living_openings AS o;
+
+-- Scores from the birth of a generation to the first evaluation once it was open, against those of the
+-- evaluation before its birth.
+CREATE VIEW v1_opening_scores AS
+SELECT g.layer, g.generation, e.evaluation, e.step, e.probe, e.domain, e.bits_per_byte,
+    b.bits_per_byte AS before, round(e.bits_per_byte / nullif(b.bits_per_byte, 0) - 1, 6) AS change
+FROM (SELECT layer, generation,
+          (SELECT max(x.evaluation) FROM living_evaluations AS x WHERE x.step <= v.born_step)
+              AS evaluation_before,
+          (SELECT min(x.evaluation) FROM living_evaluations AS x
+           WHERE x.step > coalesce(v.opened_step, 9223372036854775807)) AS evaluation_open
+      FROM v1_generations AS v WHERE generation > 0) AS g
+    JOIN v1_evaluations AS e ON e.evaluation > g.evaluation_before
+        AND e.evaluation <= coalesce(g.evaluation_open, 9223372036854775807)
+    JOIN v1_evaluations AS b ON b.evaluation = g.evaluation_before AND b.probe = e.probe;
+
+-- Where the picks of a probe's tokens went.
+CREATE VIEW v1_routing AS
+SELECT r.evaluation, r.probe, p.name AS domain, r.layer, j.key AS generation, j.value AS picks,
+    round(CAST(j.value AS REAL) / nullif(r.picks, 0), 6) AS share
+FROM living_routing AS r JOIN probes AS p ON p.probe = r.probe, json_each(r.generations) AS j;
+
+-- leak: share of a probe's picks that go to generations born after its domain was learned; drift: half
+-- the summed differences of its picks' shares of 64 sets of experts from those at the first evaluation
+-- after that.  Both NULL until then, and where the domain did not come as a block.
+CREATE VIEW v1_leak AS
+SELECT r.evaluation, e.step, e.documents, r.probe, p.name AS domain, r.layer, r.learned_documents,
+    CASE WHEN r.learned_documents IS NOT NULL THEN
+        round((SELECT total(j.value) FROM json_each(r.generations) AS j
+                   JOIN living_generation_states AS g ON g.layer = r.layer
+                       AND g.generation = j.key AND g.state = 'born'
+               WHERE g.documents >= r.learned_documents) / nullif(r.picks, 0), 6) END AS leak,
+    CASE WHEN o.picks > 0 AND r.picks > 0 THEN
+        round((SELECT 0.5 * total(abs(CAST(a.value AS REAL) / r.picks
+                                      - CAST(b.value AS REAL) / o.picks))
+               FROM json_each(r.sketch) AS a JOIN json_each(o.sketch) AS b ON b.key = a.key), 6) END AS drift
+FROM living_routing AS r
+    JOIN living_evaluations AS e ON e.evaluation = r.evaluation
+    JOIN probes AS p ON p.probe = r.probe
+    LEFT JOIN living_routing AS o ON o.probe = r.probe AND o.layer = r.layer
+        AND o.evaluation = (SELECT min(x.evaluation) FROM living_evaluations AS x
+                            WHERE x.documents >= r.learned_documents);
 
 -- A domain comes as a block when its trained documents follow each other without a gap.
 CREATE VIEW v1_blocks AS

@@ -33,6 +33,8 @@ static void score_rows(void *context) {
     cam_real *nll = cam_arena_alloc(scorer->arena, n * sizeof *nll);
     cam_model_forward(scorer->model, &pass, scorer->n_rows, scorer->tokens);
     cam_model_loss(scorer->model, &pass, scorer->targets, scorer->weights, nll);
+    if (scorer->after_batch)
+        scorer->after_batch(scorer->context, scorer);
     for (size_t i = 0; i < n; i++)
         *scorer->sink[i / t] += (double)scorer->weights[i] * (double)nll[i];
     scorer->n_rows = 0;

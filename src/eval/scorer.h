@@ -24,6 +24,9 @@ struct cam_scorer {
     uint16_t *tokens, *targets;  /* (CAM_SCORER_ROWS, T) owned */
     cam_real *weights;
     double *sink[CAM_SCORER_ROWS]; /* where a row's nats go */
+    /* Called after the forward pass of each batch; NULL: not.  For who wants to look at the model. */
+    void (*after_batch)(void *context, const struct cam_scorer *scorer);
+    void *context;
 };
 
 CAM_MUST_USE enum cam_status cam_scorer_init(struct cam_scorer *scorer, struct cam_model *model,

@@ -2,6 +2,7 @@
 
 #include "base/embed.h"
 #include "base/fs.h"
+#include "store/decide.h"
 #include "store/history.h"
 #include "store/policies.h"
 
@@ -120,6 +121,34 @@ enum cam_status cam_policy_use(struct cam_database *database, const char *name_o
     char name[CAM_NAME_BYTES], *text = NULL;
     CAM_TRY(resolve(database, name_or_file, name, &text));
     enum cam_status status = cam_policy_use_text(database, name, text, position);
+    free(text);
+    return status;
+}
+
+struct trying {
+    cam_policy_decision_fn *fn;
+    void *context;
+};
+
+static enum cam_status pass_tried(void *context, const struct cam_decide_tried *tried) {
+    const struct trying *t = context;
+    struct cam_policy_decision decision = {.step = tried->step,
+                                           .documents = tried->documents,
+                                           .kind = cam_decide_kind_name(tried->row.kind),
+                                           .part = tried->row.part,
+                                           .layer = tried->row.layer,
+                                           .amount = tried->row.amount,
+                                           .reason = tried->row.reason,
+                                           .evidence = tried->row.evidence};
+    return t->fn(t->context, &decision);
+}
+
+enum cam_status cam_policy_try(struct cam_database *database, const char *name_or_file,
+                               int64_t n_steps, cam_policy_decision_fn *fn, void *context) {
+    char name[CAM_NAME_BYTES], *text = NULL;
+    struct trying t = {fn, context};
+    CAM_TRY(resolve(database, name_or_file, name, &text));
+    enum cam_status status = cam_decide_try(database, name, text, n_steps, pass_tried, &t);
     free(text);
     return status;
 }

@@ -37,6 +37,22 @@ CAM_MUST_USE enum cam_status cam_policy_use_text(struct cam_database *database, 
 /* `init`: stores the bundled policy NAME and puts it in force at once. */
 CAM_MUST_USE enum cam_status cam_policy_init(struct cam_database *database, const char *name);
 
+/* What NAME_OR_FILE would have decided at each of the newest N_STEPS steps of the past, oldest first.
+ * A list, not another run: at each step it sees the history as it was.  Checked and bounded like a
+ * policy in force; a bad one fails with CAM_ERR_CONFIG and changes nothing, as a good one. */
+struct cam_policy_decision {
+    int64_t step, documents; /* documents trained by then */
+    const char *kind, *part; /* borrowed for the call, as the texts below */
+    int layer;
+    int64_t amount;
+    const char *reason, *evidence;
+};
+typedef enum cam_status cam_policy_decision_fn(void *context,
+                                               const struct cam_policy_decision *decision);
+CAM_MUST_USE enum cam_status cam_policy_try(struct cam_database *database,
+                                            const char *name_or_file, int64_t n_steps,
+                                            cam_policy_decision_fn *fn, void *context);
+
 /* Value of KEY in the policy's policy_settings, FALLBACK if it has none. */
 CAM_MUST_USE enum cam_status cam_policy_number(struct cam_database *database, const char *key,
                                                double fallback, double *value);

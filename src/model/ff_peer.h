@@ -63,6 +63,7 @@ struct cam_generation {
     double first_bias, bias;
     double pick_share, gate_share; /* of the last updated batch; measured until OPEN */
     double last_share, last_bias;  /* the controller's memory: as of the step before */
+    uint32_t hold_steps, retreats; /* steps its bias is still held; times it was taken back */
 };
 
 size_t cam_peer_n_generations(const struct cam_ff *ff);
@@ -98,6 +99,13 @@ struct cam_peer_opening {
 /* Once after every training step (after update): moves the biases of generations that are not open
  * one step on.  *OPENING may be NULL. */
 void cam_peer_open_step(struct cam_ff *ff, struct cam_peer_opening *opening);
+
+/* Holds the bias of every generation that is not open for STEPS calls of cam_peer_open_step more;
+ * returns how many there are. */
+size_t cam_peer_hold(struct cam_ff *ff, uint32_t steps);
+/* Takes the bias of every opening generation back by SHARE (at most 1) of the way from 0 to its first
+ * one, from where it opens again; returns how many there are. */
+size_t cam_peer_retreat(struct cam_ff *ff, double share);
 
 enum cam_peer_part { CAM_PEER_EXPERTS = 1, CAM_PEER_SUBKEYS = 2 };
 /* Freezes (ON = 1) or thaws parts of generation I.  Sub-keys freeze from the front only: with an
@@ -140,6 +148,14 @@ void cam_peer_usage_reset(struct cam_ff *ff);
 /* Picks and gate mass of the last pass, training or not, by generation: arrays of
  * CAM_MAX_GENERATIONS. */
 void cam_peer_last_picks(const struct cam_ff *ff, uint64_t *picks, double *gate_mass);
+
+/* Adds the picks of those tokens in [FROM, TO) of the last pass whose WEIGHTS are not 0: to
+ * BY_GENERATION (CAM_MAX_GENERATIONS), and to SKETCH, sets into which experts fall by a hash of their
+ * ids.  Half the summed differences of two sketches' shares bound from below what share of picks
+ * went to other experts. */
+#define CAM_PEER_SKETCH 64
+void cam_peer_count_picks(const struct cam_ff *ff, size_t from, size_t to, const cam_real *weights,
+                          uint64_t *by_generation, uint64_t *sketch);
 
 struct cam_peer_credit {
     uint64_t expert;

@@ -320,6 +320,8 @@ static void open_one(struct cam_generation *g) {
             return; /* not measured yet */
         g->bias = g->last_bias = g->first_bias;
         g->state = CAM_GENERATION_OPENING;
+    } else if (g->state == CAM_GENERATION_OPENING && g->hold_steps) {
+        g->hold_steps--;
     } else if (g->state == CAM_GENERATION_OPENING) {
         open_further(g);
     }
@@ -346,6 +348,35 @@ void cam_peer_open_step(struct cam_ff *ff, struct cam_peer_opening *opening) {
     peer->last.measured = 0;
     if (opening)
         *opening = sum;
+}
+
+size_t cam_peer_hold(struct cam_ff *ff, uint32_t steps) {
+    struct cam_peer *peer = cam_peer_of(ff);
+    size_t n = 0;
+    for (size_t i = 0; i < peer->shape.n_generations; i++) {
+        struct cam_generation *g = &peer->generation[i];
+        if (g->state == CAM_GENERATION_OPEN)
+            continue;
+        g->hold_steps = steps > g->hold_steps ? steps : g->hold_steps;
+        n++;
+    }
+    return n;
+}
+
+size_t cam_peer_retreat(struct cam_ff *ff, double share) {
+    struct cam_peer *peer = cam_peer_of(ff);
+    size_t n = 0;
+    for (size_t i = 0; i < peer->shape.n_generations; i++) {
+        struct cam_generation *g = &peer->generation[i];
+        if (g->state != CAM_GENERATION_OPENING)
+            continue;
+        g->bias = fmax(g->first_bias, g->bias + g->first_bias * fmin(share, 1));
+        g->last_bias = g->bias; /* the share is learnt anew from here */
+        g->retreats++;
+        n++;
+    }
+    cam_peer_derive(peer);
+    return n;
 }
 
 /* --- freezing --- */

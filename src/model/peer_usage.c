@@ -105,6 +105,23 @@ void cam_peer_last_picks(const struct cam_ff *ff, uint64_t *picks, double *gate_
     }
 }
 
+void cam_peer_count_picks(const struct cam_ff *ff, size_t from, size_t to, const cam_real *weights,
+                          uint64_t *by_generation, uint64_t *sketch) {
+    const struct cam_peer *peer = cam_peer_of(ff);
+    const struct cam_peer_last *last = &peer->last;
+    size_t n = ff->config.heads * ff->config.top_k, M = peer->n_picks;
+    to = to < last->n_tokens ? to : last->n_tokens;
+    for (size_t t = from; t < to; t++) {
+        if (weights[t] == 0)
+            continue;
+        for (size_t i = t * M; i < t * M + n; i++) {
+            uint32_t expert = last->expert[i];
+            by_generation[cam_peer_generation_of(ff, expert)]++;
+            sketch[expert * UINT64_C(0x9E3779B97F4A7C15) >> 58]++;
+        }
+    }
+}
+
 struct weighted {
     uint32_t expert;
     uint32_t place;

@@ -97,6 +97,22 @@ CAM_MUST_USE enum cam_status cam_trainer_generate(struct cam_trainer *trainer, c
                                                   const struct cam_sampler *sampler,
                                                   struct cam_buffer *text);
 
+/* An expert and what it does for a text. */
+struct cam_reason {
+    int layer;
+    int64_t expert, i, j; /* its id and its two sub-keys */
+    int64_t generation, incarnation;
+    int frozen;
+    double weight; /* gate times |activation|, summed over heads, a token */
+};
+/* The experts that do most for TEXT: at most TOP of each pool, by layer, heaviest first.  Of every
+ * window of the context's length the 64 heaviest are taken into account.  *REASONS is the caller's to
+ * free; none where the model has no pool. */
+CAM_MUST_USE enum cam_status cam_trainer_why(struct cam_trainer *trainer, const char *text,
+                                             size_t n_bytes, size_t top,
+                                             struct cam_reason **reasons, size_t *n_reasons,
+                                             int64_t *tokens);
+
 /* Hash of all parameters, optimiser state and counters in a fixed order. */
 CAM_MUST_USE enum cam_status cam_trainer_hash(struct cam_trainer *trainer,
                                               char hex[CAM_HASH_HEX_BYTES]);

@@ -140,6 +140,11 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
         return cam_trainer_recycle(t, d, outcome, outcome_bytes);
     case CAM_DECIDE_QUARANTINE:
         return cam_trainer_withdraw(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_HOLD:
+    case CAM_DECIDE_RETREAT:
+        return cam_trainer_hold(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_ALARM:
+        return cam_trainer_alarm(t, d, outcome, outcome_bytes);
     case CAM_DECIDE_EVALUATE:
         CAM_TRY(cam_trainer_evaluate(t, d->reason, &number));
         snprintf(outcome, outcome_bytes, "done: evaluation %lld", (long long)number);
@@ -169,6 +174,8 @@ enum cam_status cam_trainer_decide(struct cam_trainer *t, const struct cam_decis
         CAM_TRY(cam_history_outcome(t->database, decisions->decisions[i].decision, outcome));
         save |= decisions->decisions[i].kind == CAM_DECIDE_SNAPSHOT;
     }
+    if (*t->way_back) /* what would be saved is what is left behind */
+        return cam_trainer_go_back(t);
     return save ? cam_trainer_save(t, CAM_SNAPSHOT_KEPT, NULL, 0, NULL) : CAM_OK;
 }
 

@@ -1,7 +1,8 @@
 /* trainer_internal.h - shared by the rooms of the trainer: trainer.c (life and order of work),
  * trainer_state.c (what is saved), trainer_step.c (one step), trainer_act.c (decisions, controls),
- * trainer_protect.c (decisions that protect or renew), trainer_score.c (evaluation, scores,
- * samples). */
+ * trainer_protect.c (decisions that protect or renew), trainer_guard.c (those that hold back),
+ * trainer_score.c (evaluation, scores, samples), trainer_routing.c (which experts probes pick),
+ * trainer_why.c (which experts answer a text). */
 #ifndef CAM_RUN_TRAINER_INTERNAL_H
 #define CAM_RUN_TRAINER_INTERNAL_H
 
@@ -44,7 +45,7 @@ struct cam_trainer_state {
      * block.  What is frozen of pools is in their generations. */
     uint64_t frozen[CAM_MAX_BLOCKS + 1];
 };
-#define CAM_TRAINER_STATE_VERSION 2
+#define CAM_TRAINER_STATE_VERSION 3
 
 struct cam_trainer {
     struct cam_workspace *workspace; /* borrowed */
@@ -75,6 +76,8 @@ struct cam_trainer {
     struct cam_step_report last; /* of the last sound step; nll points into the arena */
     double last_seconds;
     char domain[CAM_DOMAIN_BYTES];
+    /* Snapshot an alarm of this step goes back to once all else of the step is done; "": none. */
+    char way_back[CAM_NAME_BYTES], way_back_why[400];
 };
 
 /* ---- trainer_state.c ---- */
@@ -137,6 +140,32 @@ void cam_trainer_apply_frozen(struct cam_trainer *trainer);
 CAM_MUST_USE enum cam_status cam_trainer_part_hash(struct cam_trainer *trainer, int64_t layer,
                                                    const char *part, int64_t generation,
                                                    char hex[CAM_HASH_HEX_BYTES]);
+
+/* ---- trainer_guard.c: likewise ---- */
+CAM_MUST_USE enum cam_status cam_trainer_hold(struct cam_trainer *trainer,
+                                              const struct cam_decision *decision, char *outcome,
+                                              size_t outcome_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_alarm(struct cam_trainer *trainer,
+                                               const struct cam_decision *decision, char *outcome,
+                                               size_t outcome_bytes);
+/* Does the rollback that way_back asks for. */
+CAM_MUST_USE enum cam_status cam_trainer_go_back(struct cam_trainer *trainer);
+
+/* ---- trainer_routing.c: which experts probes pick ---- */
+struct cam_tally;
+struct cam_routing {
+    struct cam_trainer *trainer; /* borrowed */
+    size_t n_pools, n;
+    struct cam_tally *tallies; /* owned; by probe, then pool */
+    enum cam_status status;    /* of counting; told by cam_routing_write */
+};
+void cam_routing_init(struct cam_routing *routing, struct cam_trainer *trainer);
+void cam_routing_release(struct cam_routing *routing);
+/* Counts the tokens [FROM, TO) of the last pass whose WEIGHTS are not 0 for probe I_PROBE. */
+void cam_routing_count(struct cam_routing *routing, size_t i_probe, size_t from, size_t to,
+                       const cam_real *weights);
+CAM_MUST_USE enum cam_status cam_routing_write(struct cam_routing *routing, int64_t evaluation,
+                                               const struct cam_score *scores, size_t n_scores);
 
 /* ---- trainer_score.c ---- */
 CAM_MUST_USE enum cam_status cam_trainer_evaluate_at(struct cam_trainer *trainer,

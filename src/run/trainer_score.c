@@ -3,6 +3,7 @@
 #include "eval/scorer.h"
 #include "model/average.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,18 @@ struct evaluation {
     struct cam_scorer scorer;
     struct cam_score *scores; /* pointers into it live in the scorer: fixed size */
     size_t n, capacity;
+    struct cam_routing routing;
 };
+
+/* The rows of a batch belong to the scores that their nats go to. */
+static void count_picks(void *context, const struct cam_scorer *scorer) {
+    struct evaluation *e = context;
+    for (size_t row = 0; row < scorer->n_rows; row++) {
+        const char *sink = (const char *)scorer->sink[row] - offsetof(struct cam_score, nll);
+        cam_routing_count(&e->routing, (size_t)((const struct cam_score *)sink - e->scores),
+                          row * scorer->t, (row + 1) * scorer->t, scorer->weights);
+    }
+}
 
 static enum cam_status score_probe(void *context, const struct cam_probe_text *text) {
     struct evaluation *e = context;
@@ -60,15 +72,24 @@ static enum cam_status score_probe(void *context, const struct cam_probe_text *t
 enum cam_status cam_trainer_evaluate_at(struct cam_trainer *t, const char *reason, int64_t up_to,
                                         int64_t *evaluation) {
     struct evaluation e = {.t = t};
+    int64_t number = 0;
+    cam_routing_init(&e.routing, t);
     cam_model_average_swap(t->model);
     enum cam_status status = cam_scorer_init(&e.scorer, t->model, t->threads, &t->check_arena);
+    e.scorer.after_batch = count_picks;
+    e.scorer.context = &e;
     if (status == CAM_OK)
         status = cam_journal_probes(t->database, up_to, score_probe, &e);
     if (status == CAM_OK)
         status = cam_scorer_finish(&e.scorer);
     if (status == CAM_OK)
         status = cam_history_evaluation(t->database, (int64_t)t->state.step, reason, e.scores, e.n,
-                                        evaluation);
+                                        &number);
+    if (status == CAM_OK)
+        status = cam_routing_write(&e.routing, number, e.scores, e.n);
+    if (status == CAM_OK && evaluation)
+        *evaluation = number;
+    cam_routing_release(&e.routing);
     cam_scorer_release(&e.scorer);
     cam_model_average_swap(t->model);
     free(e.scores);

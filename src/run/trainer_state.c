@@ -240,5 +240,6 @@ enum cam_status cam_trainer_rewind(struct cam_trainer *t) {
     t->read_to = t->state.offset > 0 ? t->state.position - 1 : t->state.position;
     t->queue.offset = (size_t)t->state.offset;
     t->n_unsound = 0;
+    *t->way_back = '\0';
     return cam_trainer_list_replay(t);
 }

@@ -36,6 +36,8 @@ struct account {
     size_t n_usage;
     struct cam_generation_change *changes;
     size_t n_changes;
+    struct cam_opening *openings;
+    size_t n_openings;
     double nll_new, nll_replay;
     int64_t new_bytes;
 };
@@ -245,6 +247,21 @@ static void book_spans(struct cam_trainer *t, struct account *a, const cam_real 
     }
 }
 
+#define OPENING_ROWS 16 /* of a generation that opens as fast as it may; sixteen times as many at most */
+
+static void note_opening(struct account *a, size_t i_block, const struct cam_generation *g) {
+    uint32_t every = g->ramp_steps / OPENING_ROWS ? g->ramp_steps / OPENING_ROWS : 1;
+    if (g->state == CAM_GENERATION_CLOSED ||
+        (g->state == CAM_GENERATION_OPENING && g->opening_steps % every != 0))
+        return;
+    a->openings[a->n_openings++] = (struct cam_opening){.layer = (int)i_block,
+                                                        .generation = g->number,
+                                                        .opening_steps = g->opening_steps,
+                                                        .bias = g->bias,
+                                                        .pick_share = g->pick_share,
+                                                        .gate_share = g->gate_share};
+}
+
 /* Moves opening generations on and notes what changed state. */
 static void open_generations(struct cam_trainer *t, struct account *a) {
     size_t i_block = 0;
@@ -260,6 +277,8 @@ static void open_generations(struct cam_trainer *t, struct account *a) {
         cam_peer_open_step(ff, NULL);
         for (size_t g = 0; g < n; g++) {
             const struct cam_generation *now = cam_peer_generation(ff, g);
+            if (before[g] != CAM_GENERATION_OPEN)
+                note_opening(a, i_block, now);
             if (now->state == before[g])
                 continue;
             a->changes[a->n_changes++] = (struct cam_generation_change){
@@ -315,6 +334,7 @@ static void account_init(struct account *a, size_t n_spans, size_t n_pools,
         cam_arena_alloc(arena, (n_spans * n_pools * CAM_CREDITS + 1) * sizeof *a->provenance);
     a->usage = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->usage);
     a->changes = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->changes);
+    a->openings = cam_arena_alloc(arena, (n_pools * CAM_MAX_GENERATIONS + 1) * sizeof *a->openings);
 }
 
 /* A step and what is written down about it. */
@@ -455,6 +475,8 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
                                   .n_usage = a->n_usage,
                                   .generations = a->changes,
                                   .n_generations = a->n_changes,
+                                  .openings = a->openings,
+                                  .n_openings = a->n_openings,
                                   .decide = 1};
     CAM_TRY(cam_history_commit_step(t->database, &row, &decisions));
     enum cam_status status = CAM_OK;

@@ -26,8 +26,11 @@ const struct cam_decide_kind cam_decide_kinds[] = {
     {CAM_DECIDE_FREEZE, "freeze", "decide_freeze", 1, 1},
     {CAM_DECIDE_ANCHOR, "anchor", "decide_anchor", 1, 0},
     {CAM_DECIDE_RECYCLE, "recycle", "decide_recycle", 1, 0},
+    {CAM_DECIDE_HOLD, "hold", "decide_hold", 1, 0},
+    {CAM_DECIDE_RETREAT, "retreat", "decide_retreat", 1, 0},
     {CAM_DECIDE_GROW, "grow", "decide_grow", 1, 0},
     {CAM_DECIDE_SNAPSHOT, "snapshot", "decide_snapshot", 0, 0},
+    {CAM_DECIDE_ALARM, "alarm", "decide_alarm", 1, 0},
     {CAM_DECIDE_PRUNE, "prune", NULL, 0, 0},
     {CAM_DECIDE_VERIFY, "verify", NULL, 0, 0},
     {0, NULL, NULL, 0, 0},
@@ -183,14 +186,15 @@ static int compiled(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) 
 }
 
 /* Rows are gathered first and acted on after the bound is lifted, so our own inserts never count.
- */
+ * WHY: why the view decides nothing, else "". */
 static enum cam_status ask_view(sqlite3 *sqlite, const struct cam_decide_kind *kind,
-                                struct asked *rows, cam_decide_fn *fn, void *context) {
+                                struct asked *rows, cam_decide_fn *fn, void *context, char *why,
+                                size_t why_bytes) {
     sqlite3_stmt *s = NULL;
     struct cam_decide_bound b;
     char sql[128];
-    char why[256] = "";
     size_t n = 0;
+    *why = '\0';
     snprintf(sql, sizeof sql, "SELECT * FROM \"%s\" LIMIT %d", kind->view, CAM_DECIDE_ROWS);
     int old = cam_decide_limit(sqlite, &b);
     int code = compiled(sqlite, sql, &s);
@@ -198,19 +202,17 @@ static enum cam_status ask_view(sqlite3 *sqlite, const struct cam_decide_kind *k
         code = sqlite3_step(s);
         const char *wrong = code == SQLITE_ROW ? read_row(s, kind, &rows[n]) : NULL;
         if (wrong)
-            snprintf(why, sizeof why, "%s", wrong);
+            snprintf(why, why_bytes, "%s", wrong);
         else if (code == SQLITE_ROW)
             n++;
     }
     if (code != SQLITE_DONE)
-        snprintf(why, sizeof why, "%s", cam_decide_words(sqlite, code));
+        snprintf(why, why_bytes, "%s", cam_decide_words(sqlite, code));
     sqlite3_reset(s);
     cam_decide_lift(sqlite, old);
     if (cam_decide_is_our_trouble(code))
         return cam_database_fail(sqlite, code, kind->view);
-    if (*why)
-        return no_decision(sqlite, kind->view, why);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && !*why; i++)
         CAM_TRY(fn(context, &rows[i].row));
     return CAM_OK;
 }
@@ -244,24 +246,64 @@ enum cam_status cam_decide_check_ignore(const char *list) {
     return CAM_OK;
 }
 
+static enum cam_status is_there(sqlite3 *sqlite, const char *schema, const char *view,
+                                int64_t *there) {
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT 1 FROM %s WHERE type = 'view' AND name = ? COLLATE NOCASE",
+             schema);
+    return cam_sql_int(sqlite, 0, there, sql, "t", view);
+}
+
 enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
                                void *context) {
     enum cam_status status = CAM_OK;
     struct asked *rows = malloc(CAM_DECIDE_ROWS * sizeof *rows);
     if (!rows)
         return cam_fail(CAM_ERR_OS, "no memory for decisions");
-    for (size_t i = 0; i < N_KINDS && status == CAM_OK; i++) {
+    for (const struct cam_decide_kind *k = cam_decide_kinds; k->name && status == CAM_OK; k++) {
         int64_t there = 0;
-        if (!cam_decide_kinds[i].view || lists(ignore, cam_decide_kinds[i].name))
+        char why[256] = "";
+        if (!k->view || lists(ignore, k->name))
             continue;
-        status = cam_sql_int(sqlite, 0, &there,
-                             "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?", "t",
-                             cam_decide_kinds[i].view);
+        status = is_there(sqlite, "sqlite_schema", k->view, &there);
         if (status == CAM_OK && there)
-            status = ask_view(sqlite, &cam_decide_kinds[i], rows, fn, context);
+            status = ask_view(sqlite, k, rows, fn, context, why, sizeof why);
+        if (status == CAM_OK && *why)
+            status = no_decision(sqlite, k->view, why);
     }
     free(rows);
     return status;
+}
+
+enum cam_status cam_decide_ask_tried(sqlite3 *sqlite, cam_decide_fn *fn, void *context,
+                                     const char **view, char *why, size_t why_bytes) {
+    enum cam_status status = CAM_OK;
+    struct asked *rows = malloc(CAM_DECIDE_ROWS * sizeof *rows);
+    if (!rows)
+        return cam_fail(CAM_ERR_OS, "no memory for decisions");
+    *why = '\0';
+    for (const struct cam_decide_kind *k = cam_decide_kinds; k->name && status == CAM_OK && !*why;
+         k++) {
+        int64_t there = 0;
+        if (!k->view)
+            continue;
+        status = is_there(sqlite, "temp.sqlite_schema", k->view, &there);
+        if (status == CAM_OK && there) /* and does not stand in for one it lacks */
+            status = cam_sql_int(sqlite, 0, &there,
+                                 "SELECT sql NOT LIKE '%\"a view this policy lacks\"' FROM"
+                                 " temp.sqlite_schema WHERE name = ? COLLATE NOCASE",
+                                 "t", k->view);
+        *view = k->view;
+        if (status == CAM_OK && there)
+            status = ask_view(sqlite, k, rows, fn, context, why, why_bytes);
+    }
+    free(rows);
+    return status;
+}
+
+void cam_decide_forget(sqlite3 *sqlite) {
+    for (sqlite3_stmt *s; (s = sqlite3_next_stmt(sqlite, NULL)) != NULL;)
+        sqlite3_finalize(s);
 }
 
 enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallback,

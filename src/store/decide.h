@@ -8,6 +8,7 @@
 #define CAM_STORE_DECIDE_H
 
 #include "base/status.h"
+#include "store/database.h"
 #include "store/history.h"
 
 #include <sqlite3.h>
@@ -46,6 +47,21 @@ struct cam_decide_row {
 typedef enum cam_status cam_decide_fn(void *context, const struct cam_decide_row *row);
 CAM_MUST_USE enum cam_status cam_decide_ask(sqlite3 *sqlite, const char *ignore, cam_decide_fn *fn,
                                             void *context);
+
+/* What policy TEXT would have decided at each of the newest N_STEPS steps of the living history,
+ * oldest first: a list, not another run (what it decided would have changed nothing after).  At
+ * each step it sees what a policy in force saw then, recorded decisions included, so the policy
+ * that was in force gives the decisions on record.  Checked first like any other; CAM_ERR_CONFIG
+ * names the view, and the step at which it failed or worked too long.  Reads only; runs on the
+ * calling thread. */
+struct cam_decide_tried {
+    int64_t step, documents; /* trained by then */
+    struct cam_decide_row row;
+};
+typedef enum cam_status cam_decide_tried_fn(void *context, const struct cam_decide_tried *tried);
+CAM_MUST_USE enum cam_status cam_decide_try(struct cam_database *database, const char *name,
+                                            const char *text, int64_t n_steps,
+                                            cam_decide_tried_fn *fn, void *context);
 
 /* policy_settings; FALLBACK if the key or the view is missing or not a number. */
 CAM_MUST_USE enum cam_status cam_decide_number(sqlite3 *sqlite, const char *key, double fallback,

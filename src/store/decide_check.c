@@ -18,9 +18,10 @@
 
 /* Functions of what was trained; the other v1_ views also depend on when documents arrive. */
 static const char *const readable[] = {
-    "v1_trained", "v1_steps",     "v1_generations", "v1_expert_usage", "v1_provenance",
-    "v1_experts", "v1_blocks",    "v1_evaluations", "v1_forgetting",   "v1_matrix",
-    "v1_summary", "v1_decisions", "v1_freezes",     "v1_recycled",
+    "v1_trained",        "v1_steps",     "v1_generations", "v1_expert_usage", "v1_provenance",
+    "v1_experts",        "v1_blocks",    "v1_evaluations", "v1_forgetting",   "v1_matrix",
+    "v1_summary",        "v1_decisions", "v1_freezes",     "v1_recycled",     "v1_openings",
+    "v1_opening_scores", "v1_routing",   "v1_leak",
 };
 static const char *const functions[] = {
     /* scalar */
@@ -189,6 +190,7 @@ static int authorize(void *context, int action, const char *a, const char *b, co
             return SQLITE_OK;
         return deny(g, "%s() is not a pure function a policy may call%s", b, "");
     case SQLITE_CREATE_VIEW:
+    case SQLITE_CREATE_TEMP_VIEW:
         if (g->creating && cam_decide_is_policy_view(a))
             return SQLITE_OK;
         return deny(g, "a policy's views are called decide_* or policy_*, not %s%s", a, "");
@@ -368,8 +370,31 @@ static enum cam_status bad_policy(sqlite3 *sqlite, int code, const char *policy,
                : cam_fail(CAM_ERR_CONFIG, "policy %s: %s: %s", policy, what, why);
 }
 
+/* Compiles the statement at SQL; TEMPORARY: "CREATE VIEW x" as "CREATE TEMP VIEW x". */
+static int compile(sqlite3 *sqlite, const char *sql, int temporary, sqlite3_stmt **s,
+                   const char **rest) {
+    static const char create[] = "CREATE TEMP";
+    if (!temporary)
+        return sqlite3_prepare_v2(sqlite, sql, -1, s, rest);
+    const char *view = sql;
+    view += token(&view); /* CREATE; read_head has seen both */
+    token(&view);
+    size_t n = strlen(view) + sizeof create + 1;
+    char *copy = malloc(n);
+    const char *end = NULL;
+    if (!copy)
+        return SQLITE_NOMEM;
+    snprintf(copy, n, "%s %s", create, view);
+    int code = sqlite3_prepare_v2(sqlite, copy, -1, s, &end);
+    if (end)
+        *rest = view + (end - copy) - sizeof create;
+    free(copy);
+    return code;
+}
+
 /* Creates the views one by one under the authorizer. */
-static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const char *text) {
+static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const char *text,
+                                    int temporary) {
     struct guard g = {.creating = 1};
     enum cam_status status = CAM_OK;
     sqlite3_set_authorizer(sqlite, authorize, &g);
@@ -385,7 +410,7 @@ static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const c
         status = read_head(policy, at, ++i_statement, name);
         if (status != CAM_OK)
             break;
-        int code = sqlite3_prepare_v2(sqlite, at, -1, &s, &rest);
+        int code = compile(sqlite, at, temporary, &s, &rest);
         if (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_DONE)
             code = SQLITE_OK;
         snprintf(what, sizeof what, "statement %zu (%s)", i_statement, name);
@@ -401,7 +426,7 @@ static enum cam_status create_views(sqlite3 *sqlite, const char *policy, const c
 
 enum cam_status cam_decide_install(sqlite3 *sqlite, const char *text) {
     CAM_TRY(drop_policy_views(sqlite));
-    return create_views(sqlite, "in force", text);
+    return create_views(sqlite, "in force", text, 0);
 }
 
 /* The optimizer folds a view into its reader, and a table of which no column is needed is then
@@ -471,21 +496,25 @@ static enum cam_status need_columns(sqlite3 *sqlite, const char *policy, const c
     return status;
 }
 
-static enum cam_status check_views(sqlite3 *sqlite, const char *policy, struct guard *g) {
+static enum cam_status check_views(sqlite3 *sqlite, const char *policy, const char *schema,
+                                   enum cam_status (*hide)(sqlite3 *sqlite), struct guard *g) {
     sqlite3_stmt *s = NULL;
     int row = 0;
-    char names[64][CAM_NAME_BYTES];
+    char names[64][CAM_NAME_BYTES], sql[192];
     size_t n_names = 0;
-    CAM_TRY(cam_sql_prepare(sqlite,
-                            "SELECT name FROM sqlite_schema WHERE type = 'view' AND (name GLOB"
-                            " 'decide_*' OR name GLOB 'policy_*') ORDER BY name LIMIT 64",
-                            &s));
+    snprintf(sql, sizeof sql,
+             "SELECT name FROM %s WHERE type = 'view' AND (name GLOB 'decide_*' OR name GLOB"
+             " 'policy_*') ORDER BY name LIMIT 64",
+             schema);
+    CAM_TRY(cam_sql_prepare(sqlite, sql, &s));
     enum cam_status status = cam_sql_step(s, &row);
     while (status == CAM_OK && row) {
         snprintf(names[n_names++], CAM_NAME_BYTES, "%s", cam_sql_text(s, 0));
         status = cam_sql_step(s, &row);
     }
     sqlite3_finalize(s);
+    if (status == CAM_OK && hide)
+        status = hide(sqlite);
     for (size_t i = 0; i < n_names && status == CAM_OK; i++) {
         status = try_view(sqlite, policy, names[i], g);
         if (status == CAM_OK)
@@ -504,11 +533,20 @@ enum cam_status cam_decide_check(sqlite3 *sqlite, const char *name, const char *
     if (status == CAM_OK)
         status = scan(sqlite, name, text, &g);
     if (status == CAM_OK)
-        status = create_views(sqlite, name, text);
+        status = create_views(sqlite, name, text, 0);
     if (status == CAM_OK)
-        status = check_views(sqlite, name, &g);
+        status = check_views(sqlite, name, "sqlite_schema", NULL, &g);
     sqlite3_exec(sqlite, "ROLLBACK TO policy_check; RELEASE policy_check", NULL, NULL, NULL);
     return status;
+}
+
+enum cam_status cam_decide_check_temporary(sqlite3 *sqlite, const char *name, const char *text,
+                                           enum cam_status (*hide)(sqlite3 *sqlite)) {
+    char tables[MAX_TABLES][CAM_NAME_BYTES];
+    struct guard g = {.tables = tables};
+    CAM_TRY(scan(sqlite, name, text, &g));
+    CAM_TRY(create_views(sqlite, name, text, 1));
+    return check_views(sqlite, name, "temp.sqlite_schema", hide, &g);
 }
 
 enum cam_status cam_decide_install_current(sqlite3 *sqlite) {

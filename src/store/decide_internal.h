@@ -35,6 +35,19 @@ int cam_decide_is_our_trouble(int code);
 /* The column called NAME, or -1. */
 int cam_decide_column(sqlite3_stmt *statement, const char *name);
 
+/* As cam_decide_ask, of the temporary views: *VIEW and WHY say which failed and how ("" if none).
+ */
+CAM_MUST_USE enum cam_status cam_decide_ask_tried(sqlite3 *sqlite, cam_decide_fn *fn, void *context,
+                                                  const char **view, char *why, size_t why_bytes);
+/* Finalises what asking keeps compiled on a connection that is about to close. */
+void cam_decide_forget(sqlite3 *sqlite);
+
+/* As cam_decide_check, but the views are made as temporary ones and stay; HIDE is called once they
+ * are there, before they are read. */
+CAM_MUST_USE enum cam_status cam_decide_check_temporary(sqlite3 *sqlite, const char *name,
+                                                        const char *text,
+                                                        enum cam_status (*hide)(sqlite3 *sqlite));
+
 /* Whether a policy's views are of that name. */
 int cam_decide_is_policy_view(const char *name);
 

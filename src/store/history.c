@@ -65,6 +65,17 @@ static enum cam_status write_usage(sqlite3 *sqlite, const struct cam_history_sta
     return status;
 }
 
+static enum cam_status write_openings(sqlite3 *sqlite, const struct cam_history_state *at,
+                                      const struct cam_step_commit *c) {
+    for (size_t i = 0; i < c->n_openings; i++) {
+        const struct cam_opening *o = &c->openings[i];
+        CAM_TRY(cam_sql_run(sqlite, "INSERT INTO openings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "iiiniiddd", at->lineage, at->moment, c->step, o->layer, o->generation,
+                            o->opening_steps, o->bias, o->pick_share, o->gate_share));
+    }
+    return CAM_OK;
+}
+
 static enum cam_status write_quarantine(sqlite3 *sqlite, const struct cam_history_state *at,
                                         int64_t step, const struct cam_quarantine *q) {
     char reason[512];
@@ -251,6 +262,7 @@ static enum cam_status commit_step(sqlite3 *sqlite, void *context) {
                         "iiiii", c->step, c->position, c->offset, (int64_t)c->n_documents,
                         c->new_tokens));
     CAM_TRY(write_generations(sqlite, &at, c->step, c->generations, c->n_generations));
+    CAM_TRY(write_openings(sqlite, &at, c));
     return c->decide ? decide(sqlite, &at, c, before, &x->decisions) : CAM_OK;
 }
 

@@ -81,6 +81,15 @@ struct cam_freeze {
     const char *hash; /* content at freezing; NULL when thawed */
 };
 
+/* Where a generation that opens stands. */
+struct cam_opening {
+    int layer;
+    int64_t generation;
+    int64_t opening_steps;
+    double bias;                   /* from this step on; 0: open */
+    double pick_share, gate_share; /* of this step's batch */
+};
+
 /* A dead expert began anew. */
 struct cam_recycled {
     int layer;
@@ -107,6 +116,8 @@ struct cam_step_commit {
     size_t n_quarantines;
     const struct cam_generation_change *generations; /* state changes in this step */
     size_t n_generations;
+    const struct cam_opening *openings;
+    size_t n_openings;
     int decide; /* evaluate the policy and document-count schedules at this step's end */
 };
 
@@ -119,6 +130,9 @@ enum cam_decision_kind {
     CAM_DECIDE_EVALUATE,
     CAM_DECIDE_SNAPSHOT,
     CAM_DECIDE_QUARANTINE, /* amount = document, trained already: not replayed any more */
+    CAM_DECIDE_HOLD,       /* amount = steps for which opening generations hold; layer -1: all */
+    CAM_DECIDE_RETREAT,    /* amount = thousandths of their way; layer -1: all */
+    CAM_DECIDE_ALARM,      /* amount = evaluation */
     CAM_DECIDE_PRUNE,
     CAM_DECIDE_VERIFY,
 };
@@ -186,6 +200,29 @@ CAM_MUST_USE enum cam_status cam_history_evaluation(struct cam_database *databas
                                                     const struct cam_score *scores, size_t n_scores,
                                                     int64_t *evaluation);
 
+/* Which experts the tokens of a probe picked at an evaluation. */
+struct cam_routing_row {
+    int64_t probe;
+    int layer;
+    int64_t picks;
+    const char *generations, *sketch; /* JSON arrays of counts (ff_peer.h, cam_peer_count_picks) */
+};
+/* Rows of one probe follow each other. */
+CAM_MUST_USE enum cam_status cam_history_routing(struct cam_database *database, int64_t evaluation,
+                                                 const struct cam_routing_row *rows, size_t n);
+
+/* What is known about the evaluation an alarm is about. */
+struct cam_alarm {
+    int known;                     /* it is one of the living history */
+    int told;                      /* an earlier decision was about it: nothing more is done */
+    char snapshot[CAM_NAME_BYTES]; /* newest kept one from before it, "": none */
+    int64_t documents_since; /* trained since the last rollback by an alarm; INT64_MAX: none */
+};
+/* Tells of the alarm (event `alarm` and a log line, once) and looks for the way back. */
+CAM_MUST_USE enum cam_status cam_history_alarm(struct cam_database *database,
+                                               const struct cam_decision *decision,
+                                               struct cam_alarm *alarm);
+
 /* Something worth telling; no moment, never discarded, not part of the identical history.
  * LEVEL "info", "warning" or "error"; KIND a short stable word; BODY JSON or NULL. */
 CAM_MUST_USE enum cam_status cam_history_event(struct cam_database *database, const char *level,
@@ -234,7 +271,7 @@ enum cam_rollback_mode {
     /* Documents trained on since, wholly or in part, are not trained again; what waited at the
      * snapshot and was not touched since, waits. */
     CAM_ROLLBACK_SET_ASIDE,
-    CAM_ROLLBACK_REQUEUE,   /* they are pending again, in their old order */
+    CAM_ROLLBACK_REQUEUE, /* they are pending again, in their old order */
 };
 /* Opens a lineage forked at SNAPSHOT, in one durable transaction (before or after, nothing
  * between). Settings and policy become those of the snapshot; the journal row says which changed.

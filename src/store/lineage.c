@@ -17,7 +17,7 @@
 static const char *const tables[] = {
     "steps",       "trained", "holds",     "provenance",        "usage",    "generation_states",
     "evaluations", "scores",  "decisions", "decision_outcomes", "controls", "setting_values",
-    "freezes",     "recycled",
+    "freezes",     "recycled", "openings",  "routing",
 };
 
 /* A state of the trainer to return to. */

@@ -13,7 +13,7 @@ if(TARGET cambium_program)
   endfunction()
   set(folder ${CMAKE_CURRENT_SOURCE_DIR}/cli)
   foreach(name help init damage ingest opml lock control unit history quarantine bench bench_lifelong
-      build_stream)
+      build_stream why)
     cam_cli_test(${name} COMMAND ${folder}/${name}.sh)
   endforeach()
   cam_cli_test(bench_torch COMMAND ${folder}/bench_torch.sh)

@@ -1,5 +1,6 @@
 cam_test(run trainer LABELS unit)
 cam_test(run protect LABELS unit)
+cam_test(run guard LABELS unit)
 cam_test(run service LABELS unit fault)
 cam_test(run week LABELS unit)
 cam_test(run safety LABELS fault)
