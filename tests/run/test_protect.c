@@ -201,8 +201,9 @@ Test(protect, T06_a_withdrawn_document_is_not_replayed_and_held_by_a_rollback) {
     train_to(&w, 31);
     int64_t document = ask(&w, "SELECT document FROM v1_trained WHERE withdrawn");
     cr_assert_eq(document, ask(&w, "SELECT document FROM v1_trained WHERE trained_rank = 1"));
-    for (size_t i = 0; i < w.trainer->replay.n; i++)
-        cr_assert_neq(w.trainer->replay.documents[i], document);
+    for (size_t i = 0; i < w.trainer->replay.n_sources; i++)
+        for (size_t k = 0; k < w.trainer->replay.sources[i].n; k++)
+            cr_assert_neq(w.trainer->replay.sources[i].entries[k].document, document);
     cr_assert_gt(w.trainer->replay.n, 0);
     struct cam_counts counts;
     OK(cam_history_counts(w.database, &counts));
