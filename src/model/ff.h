@@ -73,6 +73,8 @@ struct cam_update {
     double grad_scale; /* gradients are multiplied by this first (clipping, 1/tokens) */
     double beta1, beta2; /* beta1: of pools with pool_adam */
     uint64_t step;
+    size_t gate_experts; /* rows of a pool that may move (peer_gate.c); 0: all that were picked */
+    double anchor_l2, anchor_ewc; /* strengths of the pull to the anchor (anchor.h) */
 };
 
 /* A piece of state: what snapshots store and model_hash covers, in the order visited. */

@@ -367,7 +367,8 @@ struct cam_ff *cam_model_find_pool(struct cam_model *model, size_t *i_block) {
 
 void cam_model_size(const struct cam_model *model, struct cam_model_size *size) {
     double dense = (double)cam_params_count(&model->params);
-    double copies = cam_model_averages(model) ? 5 : 4;
+    const struct cam_param *p = model->params.items[0];
+    double copies = 4 + (p->average != NULL) + (p->centre != NULL) + 2 * (p->fisher != NULL);
     *size = (struct cam_model_size){
         .parameters = dense, .active = dense, .bytes = dense * copies * sizeof(cam_real)};
     for (size_t i = 0; i < model->shape.n_blocks; i++)
@@ -400,12 +401,16 @@ double cam_model_flops(const struct cam_model *model, size_t t) {
 
 enum cam_status cam_model_visit_state(struct cam_model *model, cam_state_visitor *visit,
                                       void *context) {
-    static const char *const suffix[] = {"value", "m", "v", "average"};
+    static const char *const suffix[] = {"value",  "m",      "v",         "average",
+                                         "centre", "fisher", "importance"};
     for (size_t i = 0; i < model->params.n; i++) {
         struct cam_param *p = model->params.items[i];
-        cam_real *data[] = {p->value, p->m, p->v, p->average};
-        for (size_t j = 0; j < 4 && data[j]; j++) {
+        cam_real *data[] = {p->value,  p->m,      p->v,         p->average,
+                            p->centre, p->fisher, p->importance};
+        for (size_t j = 0; j < sizeof data / sizeof *data; j++) {
             char name[64];
+            if (!data[j])
+                continue;
             snprintf(name, sizeof name, "%s.%s", p->name, suffix[j]);
             CAM_TRY(visit(context, name, data[j], p->rows * p->cols * sizeof(cam_real)));
         }

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static cam_real *map_zero(size_t n_bytes) {
 static void param_free(struct cam_param *p) {
     if (!p)
         return;
-    cam_real *blocks[] = {p->value, p->grad, p->m, p->v, p->average};
+    cam_real *blocks[] = {p->value,   p->grad,   p->m,      p->v,
+                          p->average, p->centre, p->fisher, p->importance};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         if (blocks[i])
             munmap(blocks[i], param_bytes(p));
@@ -95,6 +97,27 @@ void cam_param_average_end(struct cam_param *p) {
         munmap(p->average, param_bytes(p));
     p->average = NULL;
     p->averaged_rows = 0;
+}
+
+/* *ARRAY is there, zeroed when new, or gone. */
+static enum cam_status keep_array(const struct cam_param *p, int on, cam_real **array) {
+    if (!on && *array) {
+        munmap(*array, param_bytes(p));
+        *array = NULL;
+    }
+    if (on && !*array && !(*array = map_zero(param_bytes(p))))
+        return cam_fail(CAM_ERR_OS, "out of memory for the anchor of parameter %s (%zu x %zu)",
+                        p->name, p->rows, p->cols);
+    return CAM_OK;
+}
+
+enum cam_status cam_param_anchor_keep(struct cam_param *p, int centre, int fisher) {
+    int is_new = centre && !p->centre;
+    CAM_TRY(keep_array(p, centre, &p->centre));
+    for (size_t i = 0; is_new && i < p->rows_capacity * p->cols; i++)
+        p->centre[i] = (cam_real)NAN;
+    CAM_TRY(keep_array(p, fisher, &p->fisher));
+    return keep_array(p, fisher, &p->importance);
 }
 
 void cam_param_fill_normal(struct cam_param *param, uint64_t seed, size_t row_from, size_t row_to,

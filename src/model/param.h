@@ -31,6 +31,8 @@ struct cam_param {
     cam_real *value, *grad, *m, *v; /* (rows_capacity, cols) each; owned */
     cam_real *average;              /* likewise, or NULL: see model/average.h */
     size_t averaged_rows;           /* that average holds */
+    cam_real *centre;               /* likewise, or NULL, as the next two: see model/anchor.h */
+    cam_real *fisher, *importance;
     double lr_scale;                /* times the trunk's learning rate */
     int decay;                      /* 1: weight decay applies */
     size_t frozen_rows;             /* the first so many rows are never updated */
@@ -61,6 +63,8 @@ void cam_param_fill(struct cam_param *param, cam_real value);
 CAM_MUST_USE enum cam_status cam_param_average_begin(struct cam_param *param);
 void cam_param_average_extend(struct cam_param *param);
 void cam_param_average_end(struct cam_param *param);
+/* model/anchor.h's part: a centre that pulls nothing; Fisher estimate and importance, both 0. */
+CAM_MUST_USE enum cam_status cam_param_anchor_keep(struct cam_param *param, int centre, int fisher);
 
 size_t cam_params_count(const struct cam_params *params); /* numbers in use */
 void cam_params_zero_grad(struct cam_params *params);

@@ -1,7 +1,7 @@
 /* peer.h - inside a layer of experts behind product keys (peer, pkm): shared by ff_peer.c (the
  * seam), peer_retrieve.c (which experts), expert_<name>.c (what they compute), peer_rows.c (how
- * gradients reach router and rows), peer_grow.c (generations), peer_usage.c (questions),
- * peer_reference.c (all of it in plain loops). */
+ * gradients reach router and rows), peer_gate.c (which rows a step may move), peer_grow.c
+ * (generations), peer_usage.c (questions), peer_reference.c (all of it in plain loops). */
 #ifndef CAM_MODEL_PEER_H
 #define CAM_MODEL_PEER_H
 
@@ -130,6 +130,21 @@ void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam
                        const cam_real *dy, cam_real *dx);
 void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
                      const struct cam_update *update);
+
+/* The sparse-update gate.  A candidate is a thawed expert that the batch picked; they come before
+ * each other by higher score, then by lower id. */
+struct cam_peer_candidate {
+    double score;
+    uint64_t expert;
+};
+/* TF-IDF of an expert that the batch of step STEP picks N_PICKS times and N_STEPS steps before it
+ * picked. */
+double cam_peer_gate_score(uint32_t n_picks, uint32_t n_steps, uint64_t step);
+/* The K-th of N candidates, 1 <= K <= N, which are reordered. */
+struct cam_peer_candidate cam_peer_gate_last(struct cam_peer_candidate *candidates, size_t n,
+                                             size_t k);
+/* Whether an expert comes before LAST or is it. */
+int cam_peer_gate_passes(const struct cam_peer_candidate *last, uint64_t expert, double score);
 
 /* Measures opening generations on the last pass: shares, and the first bias of closed ones. */
 void cam_peer_measure_opening(struct cam_peer *peer);

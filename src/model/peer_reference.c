@@ -282,16 +282,63 @@ static void move_part_by_adam(const struct cam_update *update, double lr, const 
     }
 }
 
+/* Score of every expert for the gate; -INFINITY for those that are frozen or not picked. */
+static void gate_scores(const struct cam_peer *peer, uint64_t step, double *score) {
+    const struct cam_peer_last *last = &peer->last;
+    size_t per_token = peer->ff.config.heads * peer->ff.config.top_k;
+    for (uint64_t e = 0; e < peer->pool.n_experts; e++) {
+        size_t n = 0;
+        for (size_t t = 0; t < last->n_tokens; t++)
+            for (size_t i = 0; i < per_token; i++)
+                n += last->expert[t * peer->n_picks + i] == e;
+        uint32_t steps = cam_pool_usage(&peer->pool, e)->steps;
+        int frozen = (int)peer->generation[cam_peer_generation_of(&peer->ff, e)].frozen_experts;
+        score[e] = n && !frozen ? (double)n * log((double)step / ((double)steps + 1)) : -INFINITY;
+    }
+}
+
+/* Whether fewer than N experts come before this one: by score, then by id. */
+static int among_first(const double *score, uint64_t n_experts, uint64_t expert, size_t n) {
+    size_t n_before = 0;
+    for (uint64_t e = 0; e < n_experts; e++)
+        n_before += score[e] > score[expert] || (score[e] == score[expert] && e < expert);
+    return n_before < n;
+}
+
+/* Towards the centre, if the anchor knows the expert. */
+static void pull_to_anchor(struct cam_peer *peer, const struct cam_update *update, uint64_t e) {
+    const struct cam_pool *pool = &peer->pool;
+    double strength = update->anchor_l2;
+    if (!pool->centre || isnan(cam_pool_centre(pool, e)[0]))
+        return;
+    if (pool->importance)
+        strength += update->anchor_ewc * (double)*cam_pool_importance(pool, e);
+    double f = update->lr * peer->ff.config.pool_lr_scale * strength;
+    for (size_t d = 0; d < pool->record; d++) {
+        cam_real *x = cam_pool_row(pool, e) + d;
+        *x += (cam_real)(f / (1 + f) * ((double)cam_pool_centre(pool, e)[d] - (double)*x));
+    }
+}
+
 void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
                                const struct cam_update *update) {
     struct cam_peer *peer = cam_peer_of(ff);
     size_t D = ff->config.width;
     double *gradient = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *gradient);
+    double *score = cam_arena_alloc(pass->arena, peer->pool.n_experts * sizeof *score);
     if (!peer->last.differentiated)
         return;
+    if (update->gate_experts)
+        gate_scores(peer, update->step, score);
     for (uint64_t e = 0; e < peer->pool.n_experts; e++) {
         const struct cam_generation *g = &peer->generation[cam_peer_generation_of(ff, e)];
-        if (expert_gradient(peer, e, gradient) == 0 || g->frozen_experts)
+        if (expert_gradient(peer, e, gradient) == 0)
+            continue;
+        struct cam_expert_usage *usage = cam_pool_usage(&peer->pool, e);
+        usage->steps += usage->steps < UINT32_MAX;
+        if (g->frozen_experts ||
+            (update->gate_experts &&
+             !among_first(score, peer->pool.n_experts, e, update->gate_experts)))
             continue;
         struct cam_expert_state *state = cam_pool_state(&peer->pool, e);
         state->updates += state->updates < UINT32_MAX;
@@ -304,6 +351,7 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
             move_part(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
                       state->updates, &state->second[part],
                       cam_pool_row(&peer->pool, e) + part * D);
+        pull_to_anchor(peer, update, e);
     }
     cam_peer_measure_opening(peer);
     peer->last.differentiated = 0;

@@ -7,6 +7,7 @@
 #include "math/blas.h"
 #include "math/vector.h"
 #include "math/vector_rows.h"
+#include "model/anchor.h"
 #include "model/peer.h"
 
 #include <assert.h>
@@ -212,6 +213,12 @@ struct update {
     uint32_t *histogram;     /* (n_token_blocks, n_ranges), then where each begins */
     uint32_t *range_start;   /* (n_ranges + 1) */
     uint32_t *pick, *sorted; /* places of picks: by range; by expert */
+    const struct cam_update *how;
+    int anchored;
+    int gated;
+    struct cam_peer_candidate last;       /* that may move, if gated */
+    struct cam_peer_candidate *candidate; /* a range's from its range_start on */
+    uint32_t *n_candidates;               /* (n_ranges) */
     struct update_scratch {
         uint32_t *start; /* (experts of a range + 1) */
         cam_real *gradient[CAM_EXPERT_MAX_PARTS];
@@ -258,6 +265,62 @@ static void place_ranges(struct update *u) {
     u->range_start[u->n_ranges] = at;
 }
 
+/* Picks of each expert of range I_RANGE: start[e + 1] is that of its expert e. */
+static void count_range(const struct update *u, size_t i_range, uint32_t *start) {
+    uint64_t first = (uint64_t)i_range << u->range_shift;
+    memset(start, 0, (((size_t)1 << u->range_shift) + 1) * sizeof *start);
+    for (uint32_t i = u->range_start[i_range]; i < u->range_start[i_range + 1]; i++)
+        start[u->peer->last.expert[u->pick[i]] - first + 1]++;
+}
+
+/* Lists the experts of a range that the gate chooses from. */
+static void list_candidates(void *context, size_t i_block, size_t i_worker) {
+    const struct update *u = context;
+    const struct cam_peer *peer = u->peer;
+    const uint32_t *n_picks = u->scratch[i_worker].start + 1;
+    uint64_t first = (uint64_t)i_block << u->range_shift, width = (uint64_t)1 << u->range_shift;
+    struct cam_peer_candidate *list = u->candidate + u->range_start[i_block];
+    uint32_t n = 0, g = first < peer->pool.n_experts ? cam_peer_generation_of(&peer->ff, first) : 0;
+    count_range(u, i_block, u->scratch[i_worker].start);
+    for (uint64_t e = first; e < first + width; e++) {
+        if (!n_picks[e - first])
+            continue;
+        while (e >= peer->generation[g].first_expert + peer->generation[g].n_experts)
+            g++;
+        uint32_t steps = cam_pool_usage(&peer->pool, e)->steps;
+        if (!peer->generation[g].frozen_experts)
+            list[n++] = (struct cam_peer_candidate){
+                cam_peer_gate_score(n_picks[e - first], steps, u->how->step), e};
+    }
+    u->n_candidates[i_block] = n;
+}
+
+/* Finds the last expert that may move when N_EXPERTS may. */
+static void gate(struct update *u, const struct cam_pass *pass, size_t n_picks, size_t n_experts) {
+    size_t n = 0;
+    u->candidate = cam_arena_alloc(pass->arena, n_picks * sizeof *u->candidate);
+    u->n_candidates = cam_arena_alloc(pass->arena, u->n_ranges * sizeof *u->n_candidates);
+    cam_threads_run(pass->threads, u->n_ranges, list_candidates, u);
+    for (size_t r = 0; r < u->n_ranges; n += u->n_candidates[r++])
+        memmove(u->candidate + n, u->candidate + u->range_start[r],
+                u->n_candidates[r] * sizeof *u->candidate);
+    u->gated = n_experts < n;
+    if (u->gated)
+        u->last = cam_peer_gate_last(u->candidate, n, n_experts);
+}
+
+/* Back towards the anchor.  Only rows that the step moves are pulled: the others have not gone away
+ * from it since they last were, and a pass over the whole pool would cost more than the step. */
+static void pull_expert(const struct update *u, uint64_t expert, cam_real *row) {
+    const struct cam_pool *pool = &u->peer->pool;
+    const cam_real *centre = cam_pool_centre(pool, expert);
+    double importance = pool->importance ? (double)*cam_pool_importance(pool, expert) : 0;
+    double share =
+        cam_anchor_share(u->step.lr, u->how->anchor_l2, u->how->anchor_ewc, importance);
+    if (!isnan(*centre))
+        cam_approach(centre, (cam_real)share, row, pool->record);
+}
+
 static void update_expert(const struct update *u, uint64_t expert, const uint32_t *pick, size_t n,
                           int frozen, const struct update_scratch *scratch) {
     struct cam_peer *peer = u->peer;
@@ -266,22 +329,26 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     usage->picks += (uint32_t)n;
     for (size_t i = 0; i < n; i++)
         usage->gate_mass += (float)last->gate[pick[i]];
-    if (frozen)
+    int held = frozen || (u->gated && !cam_peer_gate_passes(&u->last, expert,
+                                                            cam_peer_gate_score((uint32_t)n,
+                                                                                usage->steps,
+                                                                                u->how->step)));
+    usage->steps += usage->steps < UINT32_MAX;
+    if (held)
         return;
     size_t D = peer->ff.config.width;
     cam_real *row = cam_pool_row(&peer->pool, expert);
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
     peer->expert->gradient(peer, pick, n, scratch->gather, scratch->gradient);
     state->updates += state->updates < UINT32_MAX;
-    if (peer->pool.moments) {
-        cam_real *m = cam_pool_moments(&peer->pool, expert), *v = m + peer->pool.record;
-        for (size_t p = 0; p < peer->expert->n_parts; p++)
-            step_row_adam(&u->step, scratch->gradient[p], D, state->updates, m + p * D, v + p * D,
-                          row + p * D);
-        return;
-    }
-    for (size_t p = 0; p < peer->expert->n_parts; p++)
+    cam_real *m = peer->pool.moments ? cam_pool_moments(&peer->pool, expert) : NULL;
+    for (size_t p = 0; m && p < peer->expert->n_parts; p++)
+        step_row_adam(&u->step, scratch->gradient[p], D, state->updates, m + p * D,
+                      m + peer->pool.record + p * D, row + p * D);
+    for (size_t p = 0; !m && p < peer->expert->n_parts; p++)
         step_row(&u->step, scratch->gradient[p], D, state->updates, &state->second[p], row + p * D);
+    if (u->anchored)
+        pull_expert(u, expert, row);
 }
 
 /* Fetches what update_expert will read of the expert that owns pick AT. */
@@ -305,9 +372,7 @@ static void update_range(void *context, size_t i_block, size_t i_worker) {
     uint64_t first = (uint64_t)i_block << u->range_shift, width = (uint64_t)1 << u->range_shift;
     uint32_t from = u->range_start[i_block], to = u->range_start[i_block + 1];
     uint32_t *start = scratch->start;
-    memset(start, 0, (size_t)(width + 1) * sizeof *start);
-    for (uint32_t i = from; i < to; i++)
-        start[peer->last.expert[u->pick[i]] - first + 1]++;
+    count_range(u, i_block, start);
     for (uint64_t e = 0; e < width; e++)
         start[e + 1] += start[e];
     for (uint32_t i = from; i < to; i++)
@@ -351,6 +416,9 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     size_t n_picks = peer->last.n_tokens * peer->n_picks, D = ff->config.width;
     assert((uint64_t)n_picks * peer->n_picks < (uint64_t)1 << 40); /* see cam_peer_token_of */
     struct update u = {.peer = peer,
+                       .how = update,
+                       .anchored = peer->pool.centre &&
+                                   (update->anchor_l2 > 0 || update->anchor_ewc > 0),
                        .step = {.lr = update->lr * ff->config.pool_lr_scale,
                                 .grad_scale = update->grad_scale,
                                 .beta1 = update->beta1,
@@ -378,6 +446,8 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     cam_threads_run(pass->threads, u.n_token_blocks, count_block, &u);
     place_ranges(&u);
     cam_threads_run(pass->threads, u.n_token_blocks, scatter_block, &u);
+    if (update->gate_experts)
+        gate(&u, pass, n_picks, update->gate_experts);
     cam_threads_run(pass->threads, u.n_ranges, update_range, &u);
     cam_peer_measure_opening(peer);
     peer->last.differentiated = 0;

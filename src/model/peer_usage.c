@@ -75,7 +75,7 @@ void cam_peer_usage_reset(struct cam_ff *ff) {
     for (uint64_t e = 0; e < peer->pool.n_experts; e++) {
         struct cam_expert_usage *u = cam_pool_usage(&peer->pool, e);
         uint32_t idle = u->picks ? 0 : u->idle_windows + (u->idle_windows < UINT32_MAX);
-        *u = (struct cam_expert_usage){.idle_windows = idle};
+        *u = (struct cam_expert_usage){.idle_windows = idle, .steps = u->steps};
     }
 }
 

@@ -58,8 +58,17 @@ static void chunk_release(struct cam_pool *pool, size_t i) {
     pool->usage[i] = NULL;
 }
 
+static void free_chunks(const struct cam_pool *pool, cam_real ***table) {
+    for (size_t i = 0; *table && i < pool->n_chunks; i++)
+        free((*table)[i]);
+    free(*table);
+    *table = NULL;
+}
+
 void cam_pool_release(struct cam_pool *pool) {
     cam_pool_average_end(pool);
+    free_chunks(pool, &pool->centre);
+    free_chunks(pool, &pool->importance);
     for (size_t i = 0; i < pool->n_chunks; i++)
         chunk_release(pool, i);
     free(pool->rows);
@@ -150,6 +159,13 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
         memset(cam_pool_moments(pool, expert), 0, 2 * pool->record * sizeof *row);
     *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
+    /* Another expert than the anchor knew: nothing to go back to.  (A chunk about to be filled for
+     * the first time has no anchor yet.) */
+    size_t i = (size_t)(expert >> CAM_POOL_CHUNK_SHIFT);
+    if (pool->centre && pool->centre[i])
+        *cam_pool_centre(pool, expert) = (cam_real)NAN;
+    if (pool->importance && pool->importance[i])
+        *cam_pool_importance(pool, expert) = 0;
 }
 
 enum cam_status cam_pool_average_begin(struct cam_pool *pool) {
@@ -179,6 +195,36 @@ void cam_pool_average_end(struct cam_pool *pool) {
     free(pool->average);
     pool->average = NULL;
     pool->n_averaged = 0;
+}
+
+/* *TABLE is there with N_NUMBERS a chunk, those of new ones FILL, or gone. */
+static enum cam_status keep_chunks(const struct cam_pool *pool, int on, size_t n_numbers,
+                                   cam_real fill, cam_real ***table) {
+    size_t n = (size_t)((pool->capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
+    if (!on) {
+        free_chunks(pool, table);
+        return CAM_OK;
+    }
+    if (!*table && !(*table = calloc(n, sizeof **table)))
+        return cam_fail(CAM_ERR_OS, "out of memory for the table of %zu anchors", n);
+    for (size_t i = 0; i < pool->n_chunks; i++) {
+        if ((*table)[i])
+            continue;
+        cam_real *chunk = malloc(n_numbers * sizeof *chunk);
+        if (!chunk)
+            return cam_fail(CAM_ERR_OS, "out of memory for the anchor of experts from %zu on",
+                            i << CAM_POOL_CHUNK_SHIFT);
+        for (size_t k = 0; k < n_numbers; k++)
+            chunk[k] = fill;
+        (*table)[i] = chunk;
+    }
+    return CAM_OK;
+}
+
+enum cam_status cam_pool_anchor_keep(struct cam_pool *pool, int centre, int importance) {
+    CAM_TRY(keep_chunks(pool, centre, CAM_POOL_CHUNK * pool->record, (cam_real)NAN,
+                        &pool->centre));
+    return keep_chunks(pool, importance, CAM_POOL_CHUNK, 0, &pool->importance);
 }
 
 static enum cam_status visit_part(struct cam_pool *pool, const char *prefix, const char *part,
@@ -229,6 +275,12 @@ enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_st
     if (pool->average)
         CAM_TRY(visit_part(pool, prefix, "average", (void **)pool->average,
                            pool->record * sizeof(cam_real), visit, context));
+    if (pool->centre)
+        CAM_TRY(visit_part(pool, prefix, "centre", (void **)pool->centre,
+                           pool->record * sizeof(cam_real), visit, context));
+    if (pool->importance)
+        CAM_TRY(visit_part(pool, prefix, "importance", (void **)pool->importance,
+                           sizeof(cam_real), visit, context));
     if (!pool->moments)
         return CAM_OK;
     CAM_TRY(visit_part(pool, prefix, "moments", (void **)pool->moments,

@@ -31,11 +31,12 @@ struct cam_expert_state {
     uint32_t incarnation;
 };
 
-/* Since the last reset, over training passes. */
+/* Over training passes; the first two since the last reset.  No padding: saved as it is. */
 struct cam_expert_usage {
     uint32_t picks;
     float gate_mass;       /* sum of gates */
     uint32_t idle_windows; /* resets in a row before which there was no pick */
+    uint32_t steps;        /* that picked it, since birth of this incarnation */
 };
 
 struct cam_pool {
@@ -51,6 +52,8 @@ struct cam_pool {
                          * 2 * record reals each; zero until the expert trains */
     cam_real **average;  /* likewise, or NULL: see model/average.h */
     uint64_t n_averaged; /* experts that average holds */
+    cam_real **centre;     /* likewise, or NULL: see model/anchor.h */
+    cam_real **importance; /* likewise; one number an expert */
 };
 
 /* WIDTH: a multiple of 4.  CAPACITY: experts the pool may ever hold (only the chunk table is
@@ -84,8 +87,11 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
 CAM_MUST_USE enum cam_status cam_pool_average_begin(struct cam_pool *pool);
 CAM_MUST_USE enum cam_status cam_pool_average_extend(struct cam_pool *pool);
 void cam_pool_average_end(struct cam_pool *pool);
+/* model/anchor.h's part: centres that pull nothing, importance 0, for all chunks there are. */
+CAM_MUST_USE enum cam_status cam_pool_anchor_keep(struct cam_pool *pool, int centre,
+                                                  int importance);
 
-/* Visits rows, optimiser state, usage, average and moments, chunk by chunk; names begin with PREFIX.
+/* Visits rows, optimiser state, usage, average, anchor and moments, chunk by chunk; names begin with PREFIX.
  * Moments of experts that never trained take no memory afterwards, although loading may have
  * written them. */
 CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix,
@@ -107,9 +113,19 @@ static inline cam_real *cam_pool_moments(const struct cam_pool *pool, uint64_t e
            (size_t)(expert & (CAM_POOL_CHUNK - 1)) * 2 * pool->record;
 }
 
+/* What an anchor keeps of an expert, where it keeps it. */
+static inline cam_real *cam_pool_centre(const struct cam_pool *pool, uint64_t expert) {
+    return pool->centre[expert >> CAM_POOL_CHUNK_SHIFT] +
+           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * pool->record;
+}
+static inline cam_real *cam_pool_importance(const struct cam_pool *pool, uint64_t expert) {
+    return pool->importance[expert >> CAM_POOL_CHUNK_SHIFT] + (expert & (CAM_POOL_CHUNK - 1));
+}
+
 /* Bytes of an expert with everything kept of it once it has trained. */
 static inline size_t cam_pool_expert_bytes(const struct cam_pool *pool) {
-    return ((pool->moments ? 3 : 1) + (pool->average ? 1 : 0)) * pool->record * sizeof(cam_real) +
+    size_t copies = (pool->moments ? 3 : 1) + (pool->average != NULL) + (pool->centre != NULL);
+    return pool->record * sizeof(cam_real) * copies + (pool->importance ? sizeof(cam_real) : 0) +
            sizeof(struct cam_expert_state) + sizeof(struct cam_expert_usage);
 }
 

@@ -1,5 +1,6 @@
 #include "run/levers.h"
 
+#include "base/log.h"
 #include "growth/policy.h"
 
 #include <stdio.h>
@@ -21,6 +22,17 @@ static enum cam_status read_one(struct cam_database *database, const struct leve
     return CAM_OK;
 }
 
+/* Refused, but no reason to stop training: by now the setting is in the journal. */
+static void without_teacher(struct cam_levers *l) {
+    if (l->distill_weight > 0 && l->average_window <= 0) {
+        cam_log(CAM_LOG_WARNING,
+                "distill.weight %g is refused: its teacher is the average of the weights, and "
+                "average.window is 0; set average.window to some steps, or distill.weight to 0",
+                l->distill_weight);
+        l->distill_weight = 0;
+    }
+}
+
 enum cam_status cam_levers_read(struct cam_database *database, const struct cam_settings *s,
                                 struct cam_levers *l) {
     const struct lever table[] = {
@@ -31,9 +43,15 @@ enum cam_status cam_levers_read(struct cam_database *database, const struct cam_
         {"replay.half_life", s->replay_half_life, 0, 0, 1e12, &l->replay_half_life},
         {"average.window", s->average_window, 0, 0, 1e9, &l->average_window},
         {"average.share", s->average_share, 0, 0, 1, &l->average_share},
+        {"gate.experts", s->gate_experts, 0, 0, 1e9, &l->gate_experts},
+        {"anchor.l2", s->anchor_l2, 0, 0, 1e9, &l->anchor_l2},
+        {"anchor.ewc", s->anchor_ewc, 0, 0, 1e9, &l->anchor_ewc},
+        {"anchor.decay", s->anchor_decay, 1, 0, 1, &l->anchor_decay},
+        {"distill.weight", s->distill_weight, 0, 0, 1, &l->distill_weight},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         CAM_TRY(read_one(database, &table[i]));
+    without_teacher(l);
     return CAM_OK;
 }
 

@@ -17,6 +17,10 @@ struct cam_levers {
     double replay_half_life; /* documents; 0: none */
     double average_window;   /* steps; 0: no average */
     double average_share;    /* of all steps so far: the most that the window is; 0: no such limit */
+    double gate_experts;     /* rows of a pool that a step may move; 0: all */
+    double anchor_l2, anchor_ewc; /* strengths of the pull to an anchor; 0: none */
+    double anchor_decay;          /* of importance, at an anchor */
+    double distill_weight;        /* of the average in targets of replay; 0 without an average */
 };
 
 /* CAM_ERR_CONFIG names a lever whose value in the policy is out of bounds. */

@@ -1,6 +1,7 @@
 #include "run/trainer_internal.h"
 
 #include "base/log.h"
+#include "model/anchor.h"
 #include "model/average.h"
 
 #include <math.h>
@@ -55,6 +56,7 @@ static enum cam_status grow_block(struct cam_trainer *t, struct cam_ff *ff, size
                                      .ramp_steps = (uint32_t)t->settings.grow_ramp};
     CAM_TRY(cam_peer_grow(ff, &growth, &from_queries));
     CAM_TRY(cam_model_average_extend(t->model));
+    CAM_TRY(cam_model_anchor_extend(t->model));
     CAM_TRY(cam_trainer_replay_batch(t, &t->check_arena, &after));
     double change = cam_relative_change(before, after, n);
     const struct cam_generation *g = cam_peer_generation(ff, cam_peer_n_generations(ff) - 1);
@@ -158,8 +160,9 @@ static enum cam_status act(struct cam_trainer *t, const struct cam_decision *d, 
         snprintf(outcome, outcome_bytes, "done: %lld problems", (long long)number);
         return CAM_OK;
     case CAM_DECIDE_ANCHOR:
-        snprintf(outcome, outcome_bytes, "recorded: this trainer has no such mechanism");
-        return CAM_OK;
+        return cam_trainer_anchor(t, d, outcome, outcome_bytes);
+    case CAM_DECIDE_REWARM:
+        return cam_trainer_rewarm(t, d, outcome, outcome_bytes);
     }
     return cam_fail(CAM_ERR_INTERNAL, "decision of unknown kind %d", (int)d->kind);
 }

@@ -39,6 +39,13 @@ struct cam_trainer_state {
     double bits_per_byte;             /* running prequential score, 0 before the first */
     uint64_t window_from;             /* step after which the usage window began */
     uint64_t averages;                /* 1: the model has an average (model/average.h) */
+    uint64_t anchors;                 /* what it keeps of anchors: enum cam_anchor_part */
+    uint64_t observed;                /* steps in the Fisher estimate since the last one */
+    /* The last re-warming: its step, its peak in thousandths of train.lr (0: never), and the rate
+     * from which it rose. */
+    uint64_t rewarm_step;
+    int64_t rewarm_peak;
+    double rewarm_from;
     uint64_t subkeys[CAM_MAX_BLOCKS]; /* of each block's pool, 0 where there is none */
     struct cam_front front;
     /* Frozen dense parts of each block, a bit a part: 1 << enum cam_part; last what belongs to no
@@ -134,6 +141,15 @@ CAM_MUST_USE enum cam_status cam_trainer_recycle(struct cam_trainer *trainer,
 CAM_MUST_USE enum cam_status cam_trainer_withdraw(struct cam_trainer *trainer,
                                                   const struct cam_decision *decision,
                                                   char *outcome, size_t outcome_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_anchor(struct cam_trainer *trainer,
+                                                const struct cam_decision *decision, char *outcome,
+                                                size_t outcome_bytes);
+CAM_MUST_USE enum cam_status cam_trainer_rewarm(struct cam_trainer *trainer,
+                                                const struct cam_decision *decision, char *outcome,
+                                                size_t outcome_bytes);
+/* After a step: what is kept of anchors as the levers say, and the step's part in the estimate of
+ * importance.  Uses the check arena. */
+CAM_MUST_USE enum cam_status cam_trainer_observe(struct cam_trainer *trainer);
 /* Tells the model which dense parts the state says are frozen: after loading. */
 void cam_trainer_apply_frozen(struct cam_trainer *trainer);
 /* Content of PART of layer LAYER (-1: no block's) now; CAM_ERR_DATA if there is none. */

@@ -1,14 +1,16 @@
 /* trainer_protect.c - decisions that protect what is known, or renew what knows nothing: freeze and
- * thaw by part, recycle, quarantine (see trainer.h). */
+ * thaw by part, anchor, re-warm, recycle, quarantine (see trainer.h). */
 #include "run/trainer_internal.h"
 
 #include "base/log.h"
+#include "model/anchor.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RECYCLED 1024 /* experts of a layer and decision: a row each */
+#define MAX_RECYCLED 1024  /* experts of a layer and decision: a row each */
+#define MAX_PEAK     10000 /* of a learning rate, in thousandths of train.lr */
 
 /* ---- freezing by part ---- */
 
@@ -166,6 +168,71 @@ void cam_trainer_apply_frozen(struct cam_trainer *t) {
             cam_model_freeze(t->model, outside ? CAM_NO_BLOCK : i, (enum cam_part)part,
                              bits >> part & 1);
     }
+}
+
+/* ---- anchors ---- */
+
+static void observe(void *context) {
+    struct cam_trainer *t = context;
+    cam_model_anchor_observe(t->model, t->threads, &t->check_arena, t->state.observed + 1);
+}
+
+enum cam_status cam_trainer_observe(struct cam_trainer *t) {
+    const struct cam_levers *l = &t->levers;
+    uint64_t keep = l->anchor_ewc > 0 ? CAM_ANCHOR_FISHER : 0;
+    if (l->anchor_ewc > 0 || l->anchor_l2 > 0)
+        keep |= t->state.anchors & CAM_ANCHOR_CENTRE;
+    if (keep != t->state.anchors) {
+        CAM_TRY(cam_model_anchor_keep(t->model, (unsigned)keep));
+        t->state.anchors = keep;
+        t->state.observed = 0;
+    }
+    if (!(keep & CAM_ANCHOR_FISHER))
+        return CAM_OK;
+    CAM_TRY(cam_arena_catch(observe, t));
+    t->state.observed++;
+    return CAM_OK;
+}
+
+enum cam_status cam_trainer_anchor(struct cam_trainer *t, const struct cam_decision *d,
+                                   char *outcome, size_t outcome_bytes) {
+    const struct cam_levers *l = &t->levers;
+    if (l->anchor_l2 <= 0 && l->anchor_ewc <= 0) {
+        snprintf(outcome, outcome_bytes,
+                 "refused: anchor.l2 and anchor.ewc are 0: nothing would be pulled to it");
+        return CAM_OK;
+    }
+    t->state.anchors |= CAM_ANCHOR_CENTRE;
+    CAM_TRY(cam_model_anchor_keep(t->model, (unsigned)t->state.anchors));
+    cam_model_anchor_set(t->model, l->anchor_decay, t->state.step);
+    t->state.observed = 0;
+    snprintf(outcome, outcome_bytes, "done: l2 %g, ewc %g, decay %g", l->anchor_l2, l->anchor_ewc,
+             l->anchor_decay);
+    cam_log(CAM_LOG_INFO, "step %llu: anchor set (%s): %s", (unsigned long long)t->state.step,
+            outcome, d->reason);
+    return CAM_OK;
+}
+
+/* ---- learning rate ---- */
+
+/* The schedule begins anew after this step and rises from the rate of now (Ibrahim et al. 2024,
+ * arXiv 2403.08763, section 4), to a peak of its own: a policy may lower it from round to round. */
+enum cam_status cam_trainer_rewarm(struct cam_trainer *t, const struct cam_decision *d,
+                                   char *outcome, size_t outcome_bytes) {
+    if (d->amount < 1 || d->amount > MAX_PEAK) {
+        snprintf(outcome, outcome_bytes, "refused: a peak of %lld thousandths; 1 to %d",
+                 (long long)d->amount, MAX_PEAK);
+        return CAM_OK;
+    }
+    t->state.rewarm_from = cam_recipe_lr(&t->recipe, t->state.step);
+    t->state.rewarm_step = t->state.step;
+    t->state.rewarm_peak = d->amount;
+    CAM_TRY(cam_trainer_apply_settings(t));
+    snprintf(outcome, outcome_bytes, "done: from %.3g to a peak of %.3g", t->state.rewarm_from,
+             t->recipe.lr);
+    cam_log(CAM_LOG_INFO, "step %llu: learning rate warms up again, %s: %s",
+            (unsigned long long)t->state.step, outcome + strlen("done: "), d->reason);
+    return CAM_OK;
 }
 
 /* ---- recycling ---- */

@@ -1,6 +1,7 @@
 #include "run/trainer_internal.h"
 
 #include "math/blas.h"
+#include "model/anchor.h"
 #include "model/average.h"
 #include "store/query.h"
 
@@ -131,6 +132,7 @@ static enum cam_status shape_model(struct loading *loading) {
         CAM_TRY(cam_peer_restore_shape(ff, (size_t)t->state.subkeys[i_block]));
     if (t->state.averages)
         CAM_TRY(cam_model_average_begin(t->model));
+    CAM_TRY(cam_model_anchor_keep(t->model, (unsigned)t->state.anchors));
     return cam_model_visit_state(t->model, list_region, &loading->list);
 }
 
@@ -205,6 +207,15 @@ enum cam_status cam_trainer_apply_settings(struct cam_trainer *t) {
     CAM_TRY(cam_journal_settings(t->database, &t->settings));
     CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
     CAM_TRY(cam_levers_read(t->database, &t->settings, &t->levers));
+    t->recipe.gate_experts = (size_t)t->levers.gate_experts;
+    t->recipe.anchor_l2 = t->levers.anchor_l2;
+    t->recipe.anchor_ewc = t->levers.anchor_ewc;
+    t->recipe.distill = t->levers.distill_weight;
+    if (t->state.rewarm_peak > 0) {
+        t->recipe.lr *= (double)t->state.rewarm_peak / 1000;
+        t->recipe.begin = t->state.rewarm_step;
+        t->recipe.from = t->state.rewarm_from;
+    }
     return weigh_sources(t);
 }
 

@@ -455,6 +455,7 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
     t->state.tokens += (int64_t)t->packed.n_new;
     t->state.documents += (int64_t)a->n_documents;
     CAM_TRY(average(t));
+    CAM_TRY(cam_trainer_observe(t));
     struct cam_step_commit row = {.step = (int64_t)t->state.step,
                                   /* The document in progress is not consumed. */
                                   .position = t->state.position - (t->state.offset > 0),
@@ -504,6 +505,7 @@ enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int fl
     CAM_TRY(cam_pack_new(&t->packed, &t->queue, rows - replayed, position,
                          cam_tokenizer_end_of_text(t->tokenizer)));
     CAM_TRY(pack_replay_rows(t, t->state.step + 1, rows - replayed));
+    t->packed.batch.n_replay_rows = replayed;
     t->recipe.most_loss = t->settings.train_spike > 0 ? most_loss(t) : 0;
     struct account account;
     CAM_TRY(cam_arena_catch(compute_step, &(struct stepping){.t = t, .account = &account}));

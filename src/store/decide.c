@@ -20,20 +20,21 @@
  * keep.  To add one: a row here, its kind in history.h, its act in run/trainer_act.c, its row in
  * schema/README.md. */
 const struct cam_decide_kind cam_decide_kinds[] = {
-    {CAM_DECIDE_EVALUATE, "evaluate", "decide_evaluate", 0, 0},
-    {CAM_DECIDE_QUARANTINE, "quarantine", "decide_quarantine", 1, 0},
-    {CAM_DECIDE_THAW, "thaw", "decide_thaw", 1, 1},
-    {CAM_DECIDE_FREEZE, "freeze", "decide_freeze", 1, 1},
-    {CAM_DECIDE_ANCHOR, "anchor", "decide_anchor", 1, 0},
-    {CAM_DECIDE_RECYCLE, "recycle", "decide_recycle", 1, 0},
-    {CAM_DECIDE_HOLD, "hold", "decide_hold", 1, 0},
-    {CAM_DECIDE_RETREAT, "retreat", "decide_retreat", 1, 0},
-    {CAM_DECIDE_GROW, "grow", "decide_grow", 1, 0},
-    {CAM_DECIDE_SNAPSHOT, "snapshot", "decide_snapshot", 0, 0},
-    {CAM_DECIDE_ALARM, "alarm", "decide_alarm", 1, 0},
-    {CAM_DECIDE_PRUNE, "prune", NULL, 0, 0},
-    {CAM_DECIDE_VERIFY, "verify", NULL, 0, 0},
-    {0, NULL, NULL, 0, 0},
+    {CAM_DECIDE_EVALUATE, "evaluate", "decide_evaluate", 0, 0, 0},
+    {CAM_DECIDE_QUARANTINE, "quarantine", "decide_quarantine", 1, 1, 0},
+    {CAM_DECIDE_THAW, "thaw", "decide_thaw", 1, 1, 1},
+    {CAM_DECIDE_FREEZE, "freeze", "decide_freeze", 1, 1, 1},
+    {CAM_DECIDE_ANCHOR, "anchor", "decide_anchor", 0, 0, 0},
+    {CAM_DECIDE_REWARM, "rewarm", "decide_rewarm", 1, 0, 0},
+    {CAM_DECIDE_RECYCLE, "recycle", "decide_recycle", 1, 1, 0},
+    {CAM_DECIDE_HOLD, "hold", "decide_hold", 1, 1, 0},
+    {CAM_DECIDE_RETREAT, "retreat", "decide_retreat", 1, 1, 0},
+    {CAM_DECIDE_GROW, "grow", "decide_grow", 1, 1, 0},
+    {CAM_DECIDE_SNAPSHOT, "snapshot", "decide_snapshot", 0, 0, 0},
+    {CAM_DECIDE_ALARM, "alarm", "decide_alarm", 1, 1, 0},
+    {CAM_DECIDE_PRUNE, "prune", NULL, 0, 0, 0},
+    {CAM_DECIDE_VERIFY, "verify", NULL, 0, 0, 0},
+    {0, NULL, NULL, 0, 0, 0},
 };
 #define N_KINDS (sizeof cam_decide_kinds / sizeof *cam_decide_kinds - 1)
 
@@ -151,9 +152,10 @@ static const char *read_row(sqlite3_stmt *s, const struct cam_decide_kind *kind,
     int64_t layer = -1, amount = 0;
     int i_reason = cam_decide_column(s, "reason"), i_evidence = cam_decide_column(s, "evidence");
     int i_part = kind->has_part ? cam_decide_column(s, "part") : -1;
-    if (kind->needs_amount && (!whole(s, cam_decide_column(s, "layer"), -1, 1023, &layer) ||
-                               !whole(s, cam_decide_column(s, "amount"), 0, INT64_MAX, &amount)))
-        return "layer and amount must be integers in range";
+    if ((kind->needs_layer && !whole(s, cam_decide_column(s, "layer"), -1, 1023, &layer)) ||
+        (kind->needs_amount && !whole(s, cam_decide_column(s, "amount"), 0, INT64_MAX, &amount)))
+        return kind->needs_layer ? "layer and amount must be integers in range"
+                                 : "amount must be an integer in range";
     snprintf(a->part, sizeof a->part, "%s",
              i_part >= 0      ? cam_sql_text(s, i_part)
              : kind->has_part ? cam_decide_parts[0]

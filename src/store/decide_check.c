@@ -469,14 +469,20 @@ static enum cam_status try_view(sqlite3 *sqlite, const char *policy, const char 
 }
 
 static enum cam_status need_columns(sqlite3 *sqlite, const char *policy, const char *name) {
-    static const char *const needed[] = {"reason", "evidence", "layer", "amount"};
+    const char *needed[4];
     sqlite3_stmt *s = NULL;
     char sql[128];
     enum cam_status status = CAM_OK;
     size_t n = 0;
     for (const struct cam_decide_kind *k = cam_decide_kinds; k->name; k++)
-        if (k->view && strcasecmp(k->view, name) == 0)
-            n = k->needs_amount ? 4 : 2;
+        if (k->view && strcasecmp(k->view, name) == 0) {
+            needed[n++] = "reason";
+            needed[n++] = "evidence";
+            if (k->needs_layer)
+                needed[n++] = "layer";
+            if (k->needs_amount)
+                needed[n++] = "amount";
+        }
     if (begins(name, "decide_") && n == 0) {
         char list[512];
         return cam_fail(CAM_ERR_CONFIG, "policy %s: %s: nothing reads this; there are %s", policy,

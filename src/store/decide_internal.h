@@ -11,7 +11,8 @@
 struct cam_decide_kind {
     enum cam_decision_kind kind;
     const char *name, *view; /* view NULL: schedules and people ask, policies cannot */
-    int needs_amount;        /* columns layer and amount */
+    int needs_amount;        /* a column amount */
+    int needs_layer;         /* a column layer */
     int has_part;            /* an optional column part */
 };
 extern const struct cam_decide_kind cam_decide_kinds[]; /* ends with a NULL name */

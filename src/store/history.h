@@ -125,10 +125,11 @@ enum cam_decision_kind {
     CAM_DECIDE_GROW,    /* amount = sub-keys to add; layer -1: all */
     CAM_DECIDE_FREEZE,  /* part; amount = generation of experts and sub-keys; layer -1: all */
     CAM_DECIDE_THAW,    /* the same */
-    CAM_DECIDE_ANCHOR,  /* amount = strength in thousandths */
+    CAM_DECIDE_ANCHOR,  /* anchor.* say how strong */
     CAM_DECIDE_RECYCLE, /* amount = experts of a layer at most; layer -1: all */
     CAM_DECIDE_EVALUATE,
     CAM_DECIDE_SNAPSHOT,
+    CAM_DECIDE_REWARM,     /* amount = the new peak, in thousandths of train.lr */
     CAM_DECIDE_QUARANTINE, /* amount = document, trained already: not replayed any more */
     CAM_DECIDE_HOLD,       /* amount = steps for which opening generations hold; layer -1: all */
     CAM_DECIDE_RETREAT,    /* amount = thousandths of their way; layer -1: all */

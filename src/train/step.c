@@ -1,13 +1,18 @@
 #include "train/step.h"
 
+#include "model/anchor.h"
+#include "model/average.h"
+#include "train/distill.h"
+
 #include <math.h>
 
 double cam_recipe_lr(const struct cam_recipe *r, uint64_t step) {
-    if (step < r->warmup)
-        return r->lr * (double)step / (double)r->warmup;
-    if (r->hold == 0 || step <= r->hold)
+    uint64_t n = step - r->begin;
+    if (n < r->warmup)
+        return r->from + (r->lr - r->from) * (double)n / (double)r->warmup;
+    if (r->hold == 0 || n <= r->hold)
         return r->lr;
-    double share = sqrt((double)r->hold / (double)step);
+    double share = sqrt((double)r->hold / (double)n);
     return r->lr * (share > r->lr_floor ? share : r->lr_floor);
 }
 
@@ -31,9 +36,17 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
     report->nll = cam_arena_alloc(arena, n * sizeof *report->nll);
     const cam_real *weights = scaled_weights(batch, arena);
 
+    size_t replayed = batch->n_replay_rows, first = n - replayed * batch->t;
+    const cam_real *teacher = NULL;
+    if (recipe->distill > 0 && replayed && cam_model_averages(model))
+        teacher = cam_distill_teach(model, threads, arena, batch->tokens + first, replayed,
+                                    batch->t);
     cam_params_zero_grad(&model->params);
     cam_model_forward(model, &pass, batch->n_sequences, batch->tokens);
     cam_model_loss(model, &pass, batch->targets, weights, report->nll);
+    if (teacher)
+        cam_distill_mix(model, threads, teacher, batch->targets, weights, first, n - first,
+                        recipe->distill);
     double filled = 0;
     for (size_t i = 0; i < n; i++) {
         report->loss += (double)batch->weights[i] * (double)report->nll[i];
@@ -73,7 +86,11 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
                                       .step = step};
     struct cam_update update = {
         .lr = report->lr, .grad_scale = scale, .beta1 = recipe->beta1, .beta2 = recipe->beta2,
-        .step = step};
+        .step = step, .gate_experts = recipe->gate_experts, .anchor_l2 = recipe->anchor_l2,
+        .anchor_ewc = recipe->anchor_ewc};
     cam_model_update(model, &pass, &update); /* reads the trunk's values: before they move */
     cam_optimizer_step(&optimizer, &model->params, threads, arena);
+    cam_model_anchor_pull(model, threads, arena,
+                          &(struct cam_anchor_pull){report->lr, recipe->anchor_l2,
+                                                    recipe->anchor_ewc});
 }

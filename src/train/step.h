@@ -18,6 +18,7 @@ struct cam_batch {
     size_t n_sequences, t;
     uint16_t *tokens, *targets; /* (B, T) */
     cam_real *weights;          /* (B, T) 0 for padding, 1 for new tokens, as chosen for replay */
+    size_t n_replay_rows;       /* the last so many sequences are replay */
 };
 
 /* How parameters move; a plain copy of settings. */
@@ -28,6 +29,11 @@ struct cam_recipe {
     double beta1, beta2, momentum, weight_decay, clip;
     double explode; /* a gradient norm past explode times the running one is unsound; 0: never */
     double most_loss; /* a mean loss past this (nats a token) is unsound; 0: never */
+    size_t gate_experts; /* rows of a pool that a step may move; 0: all it picked */
+    double anchor_l2, anchor_ewc; /* strengths of the pull to the anchor, if one is set */
+    double distill;               /* share of the average in the targets of replay; 0: none */
+    uint64_t begin;               /* step after which the schedule begins */
+    double from;                  /* rate from which the warm-up rises */
 };
 
 enum cam_verdict {

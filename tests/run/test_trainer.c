@@ -2,6 +2,7 @@
  * rollback.  Every test starts from the same documents in an empty workspace. */
 #include "run/trainer.h"
 
+#include "model/anchor.h"
 #include "model/ff_peer.h"
 #include "run/preset.h"
 #include "run/tiny_world.h"
@@ -227,11 +228,16 @@ Test(trainer, T11_rollback_that_sets_aside_survives_a_restart) {
     end(&w);
 }
 
-/* A policy that grows and freezes early, so that a short run shows both. */
+/* A policy that does everything early, so that a short run shows it all. */
 static const char eager[] =
-    "-- eager: grows and freezes early, for tests.\n"
+    "-- eager: grows, freezes, anchors, re-warms early and pulls every lever, for tests.\n"
     "CREATE VIEW policy_settings (key, value) AS VALUES ('replay.share', 0.25), ('replay.weight', 3),"
-    " ('replay.balance', 0), ('replay.current', 0), ('average.window', 40);\n"
+    " ('replay.balance', 0), ('replay.current', 0), ('average.window', 40), ('gate.experts', 90),"
+    " ('anchor.l2', 0.5), ('anchor.ewc', 2), ('anchor.decay', 0.7), ('distill.weight', 0.3);\n"
+    "CREATE VIEW decide_anchor (reason, evidence) AS SELECT 'test', '{}'"
+    " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step IN (12, 45);\n"
+    "CREATE VIEW decide_rewarm (amount, reason, evidence) AS SELECT 700, 'test', '{}'"
+    " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step = 30;\n"
     "CREATE VIEW decide_grow (layer, amount, reason, evidence) AS SELECT -1, 4, 'test', '{}'"
     " FROM (SELECT max(step) AS step FROM v1_steps) WHERE step IN (15, 60);\n"
     "CREATE VIEW decide_freeze (layer, amount, reason, evidence) AS SELECT -1, 0, 'test', '{}'"
@@ -293,6 +299,67 @@ Test(trainer, T10_growth_keeps_the_function_and_frozen_rows_their_bits) {
 
 Test(trainer, T10_a_memory_grows_and_freezes_like_a_pool) {
     grows_and_freezes("moe,pkm");
+}
+
+/* Every mechanism together, and what each leaves behind; killed and resumed, with another number of
+ * threads: the same bits. */
+static void everything(int threads, int kill_every, char hex[CAM_HASH_HEX_BYTES]) {
+    struct world w;
+    int64_t n;
+    begin(&w, threads, "naive");
+    use_policy(&w, eager);
+    ingest(&w, "tiny.ndjson");
+    for (int i = 0; kill_every && w.trainer->state.step < 60; i++) {
+        advance(&w, kill_every);
+        if (i % 2) /* else what was done since the last checkpoint is done again */
+            OK(cam_trainer_checkpoint(w.trainer));
+        shut(&w);
+        reopen(&w);
+    }
+    advance(&w, 0);
+    hash(&w, hex);
+    const struct cam_trainer_state *state = &w.trainer->state;
+    cr_assert_eq(state->anchors, CAM_ANCHOR_CENTRE | CAM_ANCHOR_FISHER);
+    cr_assert_eq(state->observed, state->step - 45);
+    cr_assert(state->rewarm_step == 30 && state->rewarm_peak == 700);
+    OK(cam_query_int(w.database,
+                     "SELECT count(*) FROM v1_decisions WHERE kind IN ('anchor', 'rewarm')"
+                     " AND outcome LIKE 'done: %'",
+                     NULL, 0, &n));
+    cr_assert_eq(n, 3);
+    /* The rate of step 40, the tenth of the new warm-up of ten, is the new peak. */
+    OK(cam_query_int(w.database,
+                     "SELECT CAST(round(1e9 * learning_rate) AS INTEGER) FROM v1_steps WHERE step = 40", NULL, 0, &n));
+    cr_assert_eq(n, 2800000);
+    end(&w);
+}
+
+Test(trainer, all_mechanisms_together_killed_anywhere_end_with_the_same_bits) {
+    char whole[CAM_HASH_HEX_BYTES], resumed[CAM_HASH_HEX_BYTES];
+    everything(1, 0, whole);
+    everything(2, 13, resumed);
+    cr_assert_str_eq(whole, resumed);
+}
+
+/* Nothing to pull with, or no such peak: said in words, and training goes on. */
+Test(trainer, an_anchor_or_a_warm_up_that_cannot_be_is_refused_in_words) {
+    struct world w;
+    int64_t n;
+    begin(&w, 1, "naive");
+    use_policy(&w, "-- vain: asks for what cannot be, for tests.\n"
+                   "CREATE VIEW policy_settings (key, value) AS VALUES ('distill.weight', 0.5);\n"
+                   "CREATE VIEW decide_anchor (reason, evidence) AS SELECT 'test', '{}';\n"
+                   "CREATE VIEW decide_rewarm (amount, reason, evidence) AS SELECT 0, 'test', '{}'"
+                   ";\n");
+    ingest_few(&w, "tiny.ndjson", 1);
+    cr_assert_gt(advance(&w, 4), 3);
+    OK(cam_query_int(w.database,
+                     "SELECT count(DISTINCT kind) FROM v1_decisions WHERE outcome LIKE 'refused: %'",
+                     NULL, 0, &n));
+    cr_assert_eq(n, 2);
+    cr_assert_eq(w.trainer->levers.distill_weight, 0, "there is no average to learn from");
+    cr_assert_eq(w.trainer->state.anchors, 0);
+    end(&w);
 }
 
 Test(trainer, T09_growth_at_the_cap_is_refused_and_training_goes_on) {

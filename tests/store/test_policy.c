@@ -45,6 +45,7 @@ Test(policy, writes_and_other_statements_are_refused) {
     refused(EVALUATE("SELECT 'x'"), "columns");
     refused("CREATE VIEW decide_evaluate (reason) AS SELECT 'x'", "evidence");
     refused("CREATE VIEW decide_grow (reason, evidence) AS SELECT 'x', '{}'", "layer");
+    refused("CREATE VIEW decide_rewarm (reason, evidence) AS SELECT 'x', '{}'", "amount");
     refused("CREATE VIEW decide_evaluate AS SELEKT 1", "syntax");
 }
 

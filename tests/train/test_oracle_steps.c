@@ -87,7 +87,8 @@ static void check_model(int reference) {
     struct oracle_model m;
     oracle_model_open(&m, "model", (const char *const[]){"dense+peer", "moe"}, reference);
     const struct oracle *o = &m.oracle;
-    struct cam_batch batch = {m.n_sequences, m.t, m.tokens, m.targets, m.weights};
+    struct cam_batch batch = {.n_sequences = m.n_sequences, .t = m.t, .tokens = m.tokens,
+                              .targets = m.targets, .weights = m.weights};
     struct cam_recipe recipe = {.optimizer = CAM_OPTIMIZER_MUON,
                                 .lr = oracle_number(o, "lr"),
                                 .lr_floor = oracle_number(o, "lr_floor"),

@@ -2,6 +2,8 @@
 #include "train/step.h"
 
 #include "base/hash.h"
+#include "model/anchor.h"
+#include "model/average.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -39,7 +41,8 @@ static void setup(struct fixture *f, const char *ff, enum cam_optimizer_kind opt
         f->targets[i] = (uint16_t)((i + 1) * 7 % 50);
         f->weights[i] = 1;
     }
-    f->batch = (struct cam_batch){B, T, f->tokens, f->targets, f->weights};
+    f->batch = (struct cam_batch){.n_sequences = B, .t = T, .tokens = f->tokens,
+                                  .targets = f->targets, .weights = f->weights};
 }
 
 static void teardown(struct fixture *f) {
@@ -159,6 +162,26 @@ static void steady_state_allocates_nothing(const char *ff) {
     teardown(&f);
 }
 
+Test(step, every_mechanism_together_allocates_nothing) {
+    struct fixture f;
+    setup(&f, "dense+peer", CAM_OPTIMIZER_MUON);
+    f.recipe.gate_experts = 20;
+    f.recipe.anchor_l2 = f.recipe.anchor_ewc = 1;
+    f.recipe.distill = 0.5;
+    f.batch.n_replay_rows = 1;
+    cr_assert_eq(cam_model_average_begin(f.model), CAM_OK);
+    cr_assert_eq(cam_model_anchor_keep(f.model, CAM_ANCHOR_CENTRE | CAM_ANCHOR_FISHER), CAM_OK);
+    size_t warm = 0;
+    for (uint64_t step = 1; step <= 8; step++) {
+        cr_assert_eq(run(&f, step, 0).verdict, CAM_VERDICT_SOUND);
+        cam_model_anchor_observe(f.model, f.threads, &f.arena, step);
+        cam_model_anchor_set(f.model, 0.9, step);
+        warm = step == 1 ? f.arena.n_allocations : warm;
+    }
+    cr_assert_eq(f.arena.n_allocations, warm);
+    teardown(&f);
+}
+
 Test(step, steady_state_allocates_nothing) {
     steady_state_allocates_nothing("dense+peer");
     steady_state_allocates_nothing("dense+pkm");
@@ -172,4 +195,16 @@ Test(step, learning_rate_rises_holds_and_falls_to_the_floor) {
     cr_assert_float_eq(cam_recipe_lr(&r, 100), 1, 1e-12);
     cr_assert_float_eq(cam_recipe_lr(&r, 400), 0.5, 1e-12);
     cr_assert_float_eq(cam_recipe_lr(&r, 1000000), 0.25, 1e-12);
+}
+
+/* From the rate it had to a lower peak, then as from the beginning. */
+Test(step, learning_rate_warms_up_again) {
+    struct cam_recipe r = {
+        .lr = 0.8, .lr_floor = 0.25, .warmup = 10, .hold = 100, .begin = 400, .from = 0.5};
+    cr_assert_float_eq(cam_recipe_lr(&r, 400), 0.5, 1e-12);
+    cr_assert_float_eq(cam_recipe_lr(&r, 405), 0.65, 1e-12);
+    cr_assert_float_eq(cam_recipe_lr(&r, 410), 0.8, 1e-12);
+    cr_assert_float_eq(cam_recipe_lr(&r, 500), 0.8, 1e-12);
+    cr_assert_float_eq(cam_recipe_lr(&r, 800), 0.4, 1e-12);
+    cr_assert_float_eq(cam_recipe_lr(&r, 1000000), 0.2, 1e-12);
 }
