@@ -1,7 +1,7 @@
 /* clock.h - the only place that asks for the time.
  *
  * Clock readings go into columns documented as clock and nowhere else: nothing the trainer does
- * depends on them (DESIGN: determinism). */
+ * depends on them. */
 #ifndef CAM_BASE_CLOCK_H
 #define CAM_BASE_CLOCK_H
 

@@ -91,7 +91,7 @@ static enum cam_status status_of(int code) {
     }
 }
 
-/* A file system in user space or on a network may be interrupted anywhere (FAULTS C07). */
+/* A file system in user space or on a network may be interrupted anywhere. */
 static int open_again(const struct cam_fs *fs, const char *path, int flags) {
     int fd;
     do

@@ -1,7 +1,7 @@
 /* fs.h - files that survive crashes, through a table of operations a test can break.
  *
  * Everything the snapshot store writes goes through struct cam_fs, so a test can fail or "crash" at
- * the n-th operation (FAULTS C05, F13).  The rule for a durable file: write PATH.tmp, fdatasync,
+ * the n-th operation.  The rule for a durable file: write PATH.tmp, fdatasync,
  * rename to PATH, fsync the folder.  A reader therefore sees the old file, the new one or none,
  * never half of one. */
 #ifndef CAM_BASE_FS_H
@@ -36,7 +36,7 @@ const struct cam_fs *cam_fs_system(void);
  * calls again.  Call it while nobody holds an older answer. */
 void cam_fs_replace(const struct cam_fs *fs);
 
-/* Writes or reads exactly N bytes; repeats after EINTR and short counts (FAULTS C07).
+/* Writes or reads exactly N bytes; repeats after EINTR and short counts.
  * CAM_ERR_IO (CAM_ERR_FULL: no space) names PATH and the reason; reading past the end is
  * CAM_ERR_DATA ("truncated"). */
 CAM_MUST_USE enum cam_status cam_fs_write_all(const struct cam_fs *fs, int fd, const char *path,

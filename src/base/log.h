@@ -2,7 +2,7 @@
  *
  * The library calls cam_log(); the program decides where lines go (stderr by default).  Control
  * characters in the text are replaced before a line leaves, so a hostile title cannot drive a
- * terminal (FAULTS P09). */
+ * terminal. */
 #ifndef CAM_BASE_LOG_H
 #define CAM_BASE_LOG_H
 

@@ -2,7 +2,7 @@
  * as easy as 1, 2, 3").
  *
  * A draw is a pure function of (seed, purpose, step, slot): nothing is stored, so nothing can get
- * out of step on resume, and thread count cannot matter (DESIGN: same bits).  Purposes are listed
+ * out of step on resume, and thread count cannot matter.  Purposes are listed
  * here so that two uses can never share a stream by accident. */
 #ifndef CAM_BASE_RNG_H
 #define CAM_BASE_RNG_H

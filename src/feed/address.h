@@ -1,7 +1,7 @@
 /* address.h - which network addresses a feed may make us talk to.
  *
  * A feed URL, and every redirect a server answers with, is outside data: it must not reach services
- * that trust whoever can connect to them (server-side request forgery, FAULTS N06, N07).  Only
+ * that trust whoever can connect to them (server-side request forgery).  Only
  * globally routable unicast addresses are public.  The check is made on the address a socket is
  * about to connect to, so neither names that change their answer nor odd spellings get around it.
  */

@@ -1,7 +1,7 @@
 /* gunzip.h - a gzip stream decoded piece by piece, into a bounded buffer.
  *
  * Why not libcurl's decoder: it takes a stream whose data ends early for complete, so half a feed
- * would look like a whole one (FAULTS N13), and it unpacks whatever a server claims to have
+ * would look like a whole one, and it unpacks whatever a server claims to have
  * packed, several times over (N10).  We decode gzip alone, once, and know whether it ended. */
 #ifndef CAM_FEED_GUNZIP_H
 #define CAM_FEED_GUNZIP_H

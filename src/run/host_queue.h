@@ -1,4 +1,4 @@
-/* host_queue.h - one request a host at a time, and a rest after each (FAULTS N17).
+/* host_queue.h - one request a host at a time, and a rest after each.
  *
  * Remembers only hosts that are busy or rest.  Any number of threads may use one; seconds are those
  * of cam_clock_seconds. */

@@ -2,7 +2,7 @@
  *
  * The same bits are promised for the same of all these (README, "exactly once").  Where a workspace
  * goes on under others the service does not stop, but it says so and writes it down, since from
- * there on a replay elsewhere may differ (FAULTS C27).  The number of threads is not among them: it
+ * there on a replay elsewhere may differ.  The number of threads is not among them: it
  * never changes a bit. */
 #ifndef CAM_RUN_MADE_BY_H
 #define CAM_RUN_MADE_BY_H

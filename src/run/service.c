@@ -96,7 +96,7 @@ static enum cam_status take_policy(struct cam_database *database, const char *na
     return same ? CAM_OK : cam_policy_use(database, name_or_file, NULL);
 }
 
-/* A bad file changes nothing, and the service goes on with the policy it has (FAULTS C22). */
+/* A bad file changes nothing, and the service goes on with the policy it has. */
 static void reload(struct cam_database *database, const char *policy) {
     if (!policy) {
         cam_log(CAM_LOG_INFO, "SIGHUP: no policy file was given with run --policy; nothing to "

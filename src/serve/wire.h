@@ -1,8 +1,8 @@
 /* wire.h - messages on the control socket: one JSON object a line, both ways.
  *
  * A message has a largest size, so nobody can make the other side hold more, and every receive and
- * send has a deadline, so a slow or silent peer costs one waiting thread for a while and no more
- * (FAULTS H01 in spirit).  Duplicate keys, bad UTF-8 and NULs are refused (jansson). */
+ * send has a deadline, so a slow or silent peer costs one waiting thread for a while and no more.
+ * Duplicate keys, bad UTF-8 and NULs are refused (jansson). */
 #ifndef CAM_SERVE_WIRE_H
 #define CAM_SERVE_WIRE_H
 

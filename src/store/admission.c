@@ -284,7 +284,7 @@ static int drawn(const struct admit *a, const struct pending *p) {
     return ldexp((double)(h.high >> 11), -53) < a->settings.probe_share;
 }
 
-/* Says nearly what a document says that was admitted before, from anywhere (FAULTS T05). */
+/* Says nearly what a document says that was admitted before, from anywhere. */
 static enum cam_status judge_near(struct admit *a, struct pending *p, struct verdict *v) {
     struct cam_near_match match = {0};
     struct cam_near_entry entry = {a->writer->feed, a->writer->source, p->guid};
@@ -300,7 +300,7 @@ static enum cam_status judge_near(struct admit *a, struct pending *p, struct ver
     return CAM_OK;
 }
 
-/* Would give its feed more than it may have (FAULTS T04). */
+/* Would give its feed more than it may have. */
 static enum cam_status judge_share(struct admit *a, struct pending *p) {
     double most = a->settings.feed_max_share;
     if (*p->reason || !a->writer->feed || most >= 1)

@@ -96,7 +96,7 @@ enum cam_status cam_database_fail(sqlite3 *sqlite, int code, const char *doing) 
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* Makes an empty file first, so that the mode is 0644 whatever the umask: SQLite gives -wal and
- * -shm the mode of the database, and other users are meant to read all three (FAULTS F1). */
+ * -shm the mode of the database, and other users are meant to read all three. */
 static enum cam_status create_file(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0 && errno == EEXIST)
@@ -320,7 +320,7 @@ static void tell_of_wal(struct cam_database *db, int64_t bytes) {
 }
 
 /* The WAL starts over when everything in it was copied and nobody reads it; as long as a reader
- * holds on it grows, which is told of once, and again whenever it has doubled (FAULTS C16). */
+ * holds on it grows, which is told of once, and again whenever it has doubled. */
 static void keep_wal_short(struct cam_database *db) {
     int in_log = 0, copied = 0;
     sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);

@@ -1,10 +1,10 @@
 /* database.h - history.db and the one thread that writes it.
  *
  * One connection both writes and checkpoints (SQLite before 3.51.3 has a WAL-reset race when two
- * connections do, FAULTS F2), and one thread owns it: callers hand over a function and wait.  All
+ * connections do), and one thread owns it: callers hand over a function and wait.  All
  * others read through their own read-only connections.  The WAL is persistent, so
  * `sqlite3 -readonly history.db` works for other users while a service runs, is stopped or was
- * killed (FAULTS F1). */
+ * killed. */
 #ifndef CAM_STORE_DATABASE_H
 #define CAM_STORE_DATABASE_H
 

@@ -1,7 +1,7 @@
 /* feeds.c - the feeds table: what to poll, and what the last poll left behind (journal.h).
  *
  * A URL is split when it comes in: feeds.url never holds credentials, feed_credentials is read by
- * the poller alone (FAULTS N14). */
+ * the poller alone. */
 #include "store/admission_internal.h"
 #include "store/rows.h"
 #include "store/sql.h"
@@ -312,7 +312,7 @@ void cam_feeds_release(struct cam_feeds *feeds) {
 
 /* ---- what a poll leaves behind ---- */
 
-/* NULL instead of a validator that could not be sent back as one header line (FAULTS N15). */
+/* NULL instead of a validator that could not be sent back as one header line. */
 static const char *header_safe(const char *s) {
     for (const char *c = s; c && *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7F)

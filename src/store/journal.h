@@ -229,7 +229,7 @@ CAM_MUST_USE enum cam_status cam_feeds_get(struct cam_database *database, int64_
 CAM_MUST_USE enum cam_status cam_feeds_due(struct cam_database *database, int64_t now_ms,
                                            size_t most, struct cam_feeds *feeds);
 /* After the clock was set back: what lies further ahead of NOW_MS than any poll is ever put off is
- * due at once (FAULTS C19). */
+ * due at once. */
 CAM_MUST_USE enum cam_status cam_feeds_mend_clock(struct cam_database *database, int64_t now_ms);
 void cam_feeds_release(struct cam_feeds *feeds);
 void cam_feed_release(struct cam_feed *feed); /* of one taken out of a list */

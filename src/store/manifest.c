@@ -65,7 +65,7 @@ static int64_t *const *numbers_of(struct cam_manifest *m, int64_t *out[11]) {
     return out;
 }
 
-/* "pack-" 32 lower-case hexadecimal digits ".cpk": a name can never leave its folder (FAULTS S06).
+/* "pack-" 32 lower-case hexadecimal digits ".cpk": a name can never leave its folder.
  */
 static int is_pack_name(const char *name) {
     return strlen(name) == 5 + 32 + 4 && strncmp(name, "pack-", 5) == 0 &&

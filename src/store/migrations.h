@@ -16,8 +16,8 @@ int cam_migrations_newest(void);
 CAM_MUST_USE enum cam_status cam_migrations_check(sqlite3 *sqlite, const char *path, int *version);
 
 /* One transaction: drops all views, runs the missing scripts in order, creates the views of
- * views.sql and of the policy in force.  A crash leaves the old version or the new one (FAULTS
- * C13).  Does nothing when version and views are current. */
+ * views.sql and of the policy in force.  A crash leaves the old version or the new one.
+ * Does nothing when version and views are current. */
 CAM_MUST_USE enum cam_status cam_migrations_run(sqlite3 *sqlite, int version);
 
 #endif

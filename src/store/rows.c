@@ -110,7 +110,7 @@ enum cam_status cam_rows_text(const void *blob, size_t blob_bytes, int64_t docum
     return CAM_OK;
 }
 
-/* Credentials never leave the feeds table (FAULTS N14). */
+/* Credentials never leave the feeds table. */
 char *cam_rows_masked_url(const char *url, char *out, size_t out_bytes) {
     char masked[2048];
     const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url;

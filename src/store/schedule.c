@@ -279,7 +279,7 @@ struct fire {
     int64_t now_ms, fired, next_ms;
 };
 
-/* Fires if due, unless the row of its last firing still waits for the trainer (FAULTS T15). */
+/* Fires if due, unless the row of its last firing still waits for the trainer. */
 static enum cam_status fire_one(void *context, const struct cam_schedule *schedule) {
     struct fire *f = context;
     struct cam_schedule_spec spec;

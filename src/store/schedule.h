@@ -6,7 +6,7 @@
  *     "0 3 * * 1-5"     cron with 5 fields, UTC; numbers, lists, ranges, steps
  *
  * When a time-based schedule is due it is journalled as a control row; a service that slept over
- * several slots journals one (FAULTS C19, C20, T15). */
+ * several slots journals one. */
 #ifndef CAM_STORE_SCHEDULE_H
 #define CAM_STORE_SCHEDULE_H
 

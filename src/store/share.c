@@ -1,4 +1,4 @@
-/* share.c - how much of what was admitted lately came from one feed (FAULTS T04). */
+/* share.c - how much of what was admitted lately came from one feed. */
 #include "store/admission_internal.h"
 #include "store/sql.h"
 

@@ -5,7 +5,7 @@
  * history.db
  *
  * Order on disk: pack, then manifest, then row, each durable before the next.  A crash between them
- * leaves a file nobody refers to; the next open removes it and records an event (FAULTS C03).
+ * leaves a file nobody refers to; the next open removes it and records an event.
  * A snapshot costs the pages that changed.  The running checkpoint is the same thing with
  * kind "checkpoint". */
 #ifndef CAM_STORE_SNAPSHOT_H
@@ -106,7 +106,7 @@ CAM_MUST_USE enum cam_status cam_snapshot_find(struct cam_snapshots *snapshots, 
 
 /* Newest living snapshot or checkpoint that verifies: what a service starts from.  Those that do
  * not verify are skipped loudly (log, event).  CAM_ERR_NOINPUT: there was never one.  CAM_ERR_DATA:
- * none verifies, with instructions; never begins anew silently (FAULTS C11). */
+ * none verifies, with instructions; never begins anew silently. */
 CAM_MUST_USE enum cam_status cam_snapshots_latest(struct cam_snapshots *snapshots,
                                                   struct cam_snapshot *out);
 /* How many that did not verify were skipped so far, and what was wrong with the last of them

@@ -1,7 +1,7 @@
 /* snapshot_care.c - opening the store, choosing where to start from, and taking out the rubbish.
  *
  * A file may be deleted only when no row needs it.  Rows are deleted first, so a crash in between
- * leaves files nobody knows, which the next open collects (FAULTS C03, C14). */
+ * leaves files nobody knows, which the next open collects. */
 #include "store/snapshot_internal.h"
 
 #include "base/log.h"

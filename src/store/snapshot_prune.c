@@ -7,7 +7,7 @@
  *               a hash of the content, not of its place), then the old pack goes
  *
  * Killed anywhere, every row still has its manifest and every manifest its packs; what is left over
- * nobody refers to, and the next open collects it (FAULTS C03, C14). */
+ * nobody refers to, and the next open collects it. */
 #include "store/snapshot_internal.h"
 
 #include "base/log.h"

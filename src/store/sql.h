@@ -1,6 +1,6 @@
 /* sql.h - the few lines around sqlite3_prepare/bind/step that every file of store/ needs.
  *
- * Values are bound, never pasted into SQL (FAULTS P08).  A format has one letter a parameter:
+ * Values are bound, never pasted into SQL.  A format has one letter a parameter:
  *     i int64_t    n int    d double (NaN is NULL)    t const char * (NULL is NULL)
  *     b const void *, size_t
  *

@@ -54,7 +54,7 @@ const char *cam_workspace_dir(const struct cam_workspace *workspace);         /*
 struct cam_database *cam_workspace_database(struct cam_workspace *workspace);
 
 /* A file of 2 MB, CAM_RESERVE_NAME, stands in a workspace opened for writing, so that on a full
- * disk its removal makes room for what a prune has to write (FAULTS C06).  Makes it again where it
+ * disk its removal makes room for what a prune has to write.  Makes it again where it
  * is missing and half as much again would be left; failures are ignored. */
 #define CAM_RESERVE_NAME "reserve"
 void cam_workspace_keep_reserve(struct cam_workspace *workspace);

@@ -47,7 +47,7 @@ static void grow(struct rig *rig, size_t g, uint64_t step) {
     cr_assert_eq(n_from_queries, g);
 }
 
-/* DESIGN: growth never hurts when it happens.  3 fills part of a block of sub-keys, 20 crosses
+/* Growth never hurts when it happens.  3 fills part of a block of sub-keys, 20 crosses
  * into the next.  Nobody's row moves or changes. */
 POOL_TEST(generations, growth_keeps_every_output_bit) {
     struct rig rig;
