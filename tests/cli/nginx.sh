@@ -11,6 +11,7 @@ printf '{"id":"1","text":"The first document, as nginx serves it."}\n' >web/f.nd
 configure() { # PORT
     cat >nginx.conf <<EOF
 daemon off;
+master_process off; # one process: whoever ends it leaves no worker behind
 pid $WORK/nginx.pid;
 error_log $WORK/logs/error.log;
 events { worker_connections 64; }
@@ -37,7 +38,7 @@ chmod 755 "$WORK" web # its worker is another user where root runs the tests
 for _ in 1 2 3 4 5; do
     port=$((20000 + RANDOM % 20000))
     configure "$port"
-    "$NGINX" -p "$WORK" -c nginx.conf -e "$WORK/logs/error.log" &
+    "$NGINX" -p "$WORK" -c nginx.conf -e "$WORK/logs/error.log" >logs/out.log 2>&1 &
     server=$!
     CHILDREN+=($server)
     for _ in $(seq 200); do
