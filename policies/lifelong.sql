@@ -1,8 +1,9 @@
 -- lifelong: replay a tenth, average the weights, grow when the stream surprises, evaluate as domains end.
 --
--- Replay: a tenth of the rows, from every source alike but the one being learned, and counted four
--- times: what is learned now needs no repeating, and what is old gets little time.
--- Average: scores come from a running average of the weights over the newest seventh of all steps.
+-- Replay: at most a tenth of all rows so far, drawn from every source alike but the one being learned,
+-- and counted four times: what is learned now needs no repeating, and what is old gets little time.
+-- Every old source asks for 3 % of the rows, so a stream with little behind it saves for later.
+-- Average: scores come from a running average of the weights over the newest eighth of all steps.
 -- Training forgets in the first hundred steps of a new domain and wavers at every step; the average
 -- does neither, and a window that grows with the stream protects more the more there is to protect.
 -- docs/lifelong.md has what each of the two does for forgetting and for learning.
@@ -16,12 +17,13 @@
 -- Everything here is decided from what was trained, so replay decides the same.
 
 CREATE VIEW policy_settings (key, value) AS VALUES
-    ('replay.share', 0.10),          -- share of a batch drawn from earlier documents
+    ('replay.share', 0.10),          -- share of all rows drawn from earlier documents, at most
+    ('replay.each', 0.03),           -- of a batch's rows, for every source but the one being learned
     ('replay.weight', 4),            -- times that a replayed token counts
     ('replay.balance', 0),           -- 0: sources alike, 1: by their bytes
     ('replay.current', 0),           -- share of its chance that the source being learned keeps
     ('average.window', 100000),      -- steps, at most
-    ('average.share', 0.15),         -- of all steps so far, at most
+    ('average.share', 0.12),         -- of all steps so far, at most
     ('surprise.recent', 8),          -- documents
     ('surprise.before', 32),         -- documents
     ('surprise.margin', 0.10),       -- share of the level before

@@ -2,13 +2,13 @@
 --
 -- No replay: a document leaves no more than its effect on the weights (how long its text is kept for
 -- recovery is another matter: see prune).  Scores come from a running average of the weights over the
--- newest seventh of all steps, which forgets more slowly than the weights do and learns more slowly too:
+-- newest fifth of all steps, which forgets more slowly than the weights do and learns more slowly too:
 -- average.share trades one for the other.  It evaluates when lifelong does.
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.0),
     ('average.window', 100000),      -- steps, at most
-    ('average.share', 0.15),         -- of all steps so far, at most
+    ('average.share', 0.20),         -- of all steps so far, at most
     ('evaluate.every', 1024),        -- documents
     ('evaluate.least', 48);          -- documents between evaluations at a change of domain
 

@@ -14,7 +14,7 @@ static const struct cam_lifelong_arm table[] = {
     {.name = "joint-average",
      .what = "joint, scored by the average of the weights as lifelong is",
      .policy = "naive",
-     .settings = "average.window=100000 average.share=0.15",
+     .settings = "average.window=100000 average.share=0.12",
      .shuffled = 1},
     {.name = "naive", .what = "plain fine-tuning", .policy = "naive", .settings = ""},
     {.name = "dense-naive",

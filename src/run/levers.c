@@ -36,7 +36,8 @@ static void without_teacher(struct cam_levers *l) {
 enum cam_status cam_levers_read(struct cam_database *database, const struct cam_settings *s,
                                 struct cam_levers *l) {
     const struct lever table[] = {
-        {"replay.share", s->replay_share, 0, 0, 0.9, &l->replay_share},
+        {"replay.share", s->replay_share, 0, 0, 0.9, &l->replay_budget.share},
+        {"replay.each", s->replay_each, 0, 0, 0.9, &l->replay_budget.each},
         {"replay.weight", s->replay_weight, 1, 0, 100, &l->replay_weight},
         {"replay.balance", s->replay_balance, 1, 0, 1, &l->replay_mix.balance},
         {"replay.current", s->replay_current, 1, 0, 1, &l->replay_mix.current},

@@ -11,7 +11,7 @@
 #include "train/replay.h"
 
 struct cam_levers {
-    double replay_share;  /* of training rows */
+    struct cam_replay_budget replay_budget;
     double replay_weight; /* times that a replayed token counts */
     struct cam_replay_mix replay_mix;
     double replay_half_life; /* documents; 0: none */

@@ -46,13 +46,14 @@ struct cam_trainer_state {
     uint64_t rewarm_step;
     int64_t rewarm_peak;
     double rewarm_from;
+    struct cam_replay_account replay;
     uint64_t subkeys[CAM_MAX_BLOCKS]; /* of each block's pool, 0 where there is none */
     struct cam_front front;
     /* Frozen dense parts of each block, a bit a part: 1 << enum cam_part; last what belongs to no
      * block.  What is frozen of pools is in their generations. */
     uint64_t frozen[CAM_MAX_BLOCKS + 1];
 };
-#define CAM_TRAINER_STATE_VERSION 3
+#define CAM_TRAINER_STATE_VERSION 4
 
 struct cam_trainer {
     struct cam_workspace *workspace; /* borrowed */

@@ -85,15 +85,18 @@ static enum cam_status pack_replay_rows(struct cam_trainer *t, uint64_t step, si
     return CAM_OK;
 }
 
-/* Rows of the next step that are replay. */
-static size_t replayed_rows(const struct cam_trainer *t) {
+/* Rows of the next step that are replay; ACCOUNT is the state's once the step counts. */
+static size_t replayed_rows(const struct cam_trainer *t, struct cam_replay_account *account) {
     struct cam_replay_draw draw;
     uint64_t step = t->state.step + 1;
-    size_t n = cam_replay_rows(t->levers.replay_share, t->packed.batch.n_sequences, step);
-    return n && cam_replay_draw(&t->replay, &t->levers.replay_mix, source_learned(t),
-                                (uint64_t)t->settings.seed, step, 0, &draw)
-               ? n
-               : 0;
+    const char *source = source_learned(t);
+    *account = t->state.replay;
+    if (!cam_replay_draw(&t->replay, &t->levers.replay_mix, source, (uint64_t)t->settings.seed,
+                         step, 0, &draw))
+        return 0;
+    return cam_replay_rows(&t->levers.replay_budget,
+                           cam_replay_others(&t->replay, &t->levers.replay_mix, source),
+                           t->packed.batch.n_sequences, step, account);
 }
 
 /* Mean nats of a span; infinite if any token's is not finite. */
@@ -494,7 +497,8 @@ static enum cam_status commit(struct cam_trainer *t, struct account *a,
 
 enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int flush, int *done) {
     size_t rows = t->packed.batch.n_sequences, span = t->packed.batch.t;
-    size_t replayed = replayed_rows(t);
+    struct cam_replay_account replay;
+    size_t replayed = replayed_rows(t, &replay);
     size_t waiting = cam_queue_tokens_before(&t->queue, position);
     *done = 0;
     if (waiting == 0 || (!flush && waiting < (rows - replayed) * span))
@@ -513,5 +517,6 @@ enum cam_status cam_trainer_step(struct cam_trainer *t, int64_t position, int fl
     if (t->last.verdict != CAM_VERDICT_SOUND)
         return quarantine_worst(t, &t->last);
     t->n_unsound = 0;
+    t->state.replay = replay;
     return commit(t, &account, &t->last);
 }

@@ -181,7 +181,30 @@ int cam_replay_draw(const struct cam_replay *replay, const struct cam_replay_mix
     return 1;
 }
 
-size_t cam_replay_rows(double share, size_t n_rows, uint64_t step) {
-    double rows = share * (double)n_rows;
-    return (size_t)(floor(rows * (double)step) - floor(rows * (double)(step - 1)));
+size_t cam_replay_others(const struct cam_replay *replay, const struct cam_replay_mix *mix,
+                         const char *source) {
+    size_t n = 0;
+    for (size_t i = 0; i < replay->n_sources; i++)
+        n += chance(replay, mix, &replay->sources[i]) > 0 &&
+             (!source || strcmp(replay->sources[i].name, source) != 0);
+    return n;
+}
+
+/* ---- how much ---- */
+
+size_t cam_replay_rows(const struct cam_replay_budget *budget, size_t n_sources, size_t n_rows,
+                       uint64_t step, struct cam_replay_account *account) {
+    double rows = budget->share * (double)n_rows;
+    size_t n;
+    if (budget->each <= 0) {
+        n = (size_t)(floor(rows * (double)step) - floor(rows * (double)(step - 1)));
+    } else {
+        double asked = budget->each * fmax((double)n_sources, 1) * (double)n_rows;
+        double allowed = floor(rows * (double)step) - (double)account->rows;
+        double owed = account->owed + asked;
+        n = (size_t)fmin(floor(owed), fmin((double)(n_rows - 1), fmax(allowed, 0)));
+        account->owed = fmin(owed - (double)n, 1); /* what was refused is not made up for */
+    }
+    account->rows += n;
+    return n;
 }

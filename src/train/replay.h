@@ -69,8 +69,28 @@ int cam_replay_draw(const struct cam_replay *replay, const struct cam_replay_mix
                     const char *source, uint64_t seed, uint64_t step, uint32_t slot,
                     struct cam_replay_draw *draw);
 
-/* Rows of step STEP (1 for the first) that are replay when SHARE of N_ROWS is: the running total
- * after any number of steps is within one row of the share. */
-size_t cam_replay_rows(double share, size_t n_rows, uint64_t step);
+/* Sources that could be drawn while SOURCE is learned, itself not counted. */
+size_t cam_replay_others(const struct cam_replay *replay, const struct cam_replay_mix *mix,
+                         const char *source);
+
+/* How much is replayed. */
+struct cam_replay_budget {
+    double share; /* of all rows so far: the most */
+    double each;  /* of a step's rows, for every other source; 0: the whole share from the start */
+};
+
+/* What was spent of it: part of the trainer's state, so no padding. */
+struct cam_replay_account {
+    uint64_t rows; /* replayed so far */
+    double owed;   /* part of a row */
+};
+
+/* Rows of step STEP (1 for the first) that are replay, of N_ROWS, while N_SOURCES others could be
+ * drawn; *ACCOUNT moves on.  After any number of steps at most SHARE of all rows were replay.
+ * Where EACH is 0 the total is always within one row of that.  Else what sources ask for grows
+ * with their number (none counts as one: the current source's own past): a stream that has little
+ * to forget yet saves for the time when there is more, and one row of a step stays new. */
+size_t cam_replay_rows(const struct cam_replay_budget *budget, size_t n_sources, size_t n_rows,
+                       uint64_t step, struct cam_replay_account *account);
 
 #endif

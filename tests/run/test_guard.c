@@ -68,9 +68,9 @@ Test(guard, an_opening_is_on_record_until_it_is_open) {
     struct world w;
     begin(&w, 1, "naive");
     probe(&w, "apple");
-    OK(cam_policy_use_text(w.database, "test", GROW_AT("3") EVALUATE_AT("2, 6, 40"), NULL));
-    feed(&w, "apple", 24);
-    train_to(&w, 40);
+    OK(cam_policy_use_text(w.database, "test", GROW_AT("3") EVALUATE_AT("2, 6, 80"), NULL));
+    feed(&w, "apple", 48);
+    train_to(&w, 80);
     cr_assert_eq(cam_peer_generation(pool(&w), 1)->state, CAM_GENERATION_OPEN);
     int64_t rows = ask(&w, "SELECT count(*) FROM v1_openings WHERE generation = 1");
     cr_assert(rows > 2 && rows <= 256, "%lld", (long long)rows);

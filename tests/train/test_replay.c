@@ -61,7 +61,8 @@ Test(replay, places_are_uniform_within_a_document) {
 
 Test(replay, sources_share_by_bytes_alike_or_between) {
     struct cam_replay replay = {0};
-    struct cam_replay_mix alike = {.balance = 0, .current = 1}, between = {.balance = 0.5, .current = 1};
+    struct cam_replay_mix alike = {.balance = 0, .current = 1},
+                          between = {.balance = 0.5, .current = 1};
     for (int64_t i = 0; i < 9; i++)
         add(&replay, "large", i, 1000);
     add(&replay, "small", 100, 1000);
@@ -137,9 +138,57 @@ Test(replay, many_sources_are_told_apart) {
 }
 
 Test(replay, rows_add_up_to_the_share) {
-    size_t rows = 0;
+    struct cam_replay_budget budget = {.share = 0.1}, none = {0};
+    struct cam_replay_account account = {0};
     for (uint64_t step = 1; step <= 1000; step++)
-        rows += cam_replay_rows(0.1, 8, step);
-    cr_assert(rows == 800 || rows == 799);
-    cr_assert_eq(cam_replay_rows(0, 8, 3), 0);
+        cam_replay_rows(&budget, 3, 8, step, &account);
+    cr_assert(account.rows == 800 || account.rows == 799);
+    cr_assert_eq(cam_replay_rows(&none, 3, 8, 3, &account), 0);
+}
+
+/* Rows of 200 steps of 2 rows while N sources could be drawn; *STEP and *ACCOUNT go on. */
+static size_t spend(const struct cam_replay_budget *budget, size_t n_sources, uint64_t *step,
+                    struct cam_replay_account *account) {
+    size_t rows = 0;
+    for (int i = 0; i < 200; i++) {
+        size_t n = cam_replay_rows(budget, n_sources, 2, ++*step, account);
+        cr_assert_lt(n, 2, "a row must stay new");
+        cr_assert_leq((double)account->rows, 0.1 * 2 * (double)*step);
+        rows += n;
+    }
+    return rows;
+}
+
+Test(replay, every_other_source_asks_for_its_rows_within_the_budget) {
+    struct cam_replay_budget budget = {.share = 0.1, .each = 0.03};
+    struct cam_replay_account account = {0};
+    uint64_t step = 0;
+    /* 3 % of 400 rows for a source: none counts as one; then the budget that was saved pays for
+     * more than 10 %, and when it is used up 10 % is all there is. */
+    static const struct {
+        size_t n_sources, rows;
+    } stages[] = {{0, 12}, {1, 12}, {2, 24}, {5, 60}, {9, 92}, {9, 40}};
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        size_t rows = spend(&budget, stages[i].n_sources, &step, &account);
+        cr_assert_float_eq((double)rows, (double)stages[i].rows, 1, "stage %zu: %zu", i, rows);
+    }
+    cr_assert_float_eq((double)account.rows, 240, 1);
+    struct cam_replay_budget much = {.share = 0.9, .each = 0.9};
+    struct cam_replay_account fresh = {0};
+    for (uint64_t i = 1; i <= 10; i++)
+        cr_assert_lt(cam_replay_rows(&much, 4, 2, i, &fresh), 2);
+}
+
+Test(replay, others_are_those_that_could_be_drawn) {
+    struct cam_replay replay = {0};
+    struct cam_replay_mix mix = {.balance = 0, .current = 0};
+    add(&replay, "a", 1, 10);
+    add(&replay, "b", 2, 10);
+    add(&replay, "c", 3, 10);
+    cr_assert_eq(cam_replay_others(&replay, &mix, NULL), 3);
+    cr_assert_eq(cam_replay_others(&replay, &mix, "b"), 2);
+    cr_assert_eq(cam_replay_others(&replay, &mix, "new"), 3);
+    cam_replay_source_set(&replay.sources[0], 0, 0);
+    cr_assert_eq(cam_replay_others(&replay, &mix, "b"), 1);
+    cam_replay_release(&replay);
 }
