@@ -1,6 +1,6 @@
 # Each target twice: with replay.c over its committed corpus in every test run, and under
 # libFuzzer as fuzz_<name> when CAM_FUZZ is on (clang).
-foreach(name feed json html encoding date url cron opml)
+foreach(name feed json html encoding date url cron opml robots)
   set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${name})
   if(CAM_FUZZ)
     add_executable(fuzz_${name} fuzz/fuzz_${name}.c)
