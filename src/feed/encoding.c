@@ -65,6 +65,9 @@ static const struct {
     {"cp866", "CP866"},
     {"macintosh", "MACINTOSH"},
     {"xmacroman", "MACINTOSH"},
+    {"xmaccyrillic", "MAC-UK"}, /* of which the older Cyrillic one lacks a letter */
+    {"xmacukrainian", "MAC-UK"},
+    {"maccyrillic", "MAC-UK"},
     {"gb2312", "GB18030"},
     {"gbk", "GB18030"},
     {"gb18030", "GB18030"},

@@ -126,14 +126,19 @@ static enum cam_status decode(struct prepared *p, const struct cam_encoding *enc
 }
 
 /* Formats are found by ASCII bytes: what has wider ones is decoded first, anything else only when a
- * format wants it. */
+ * format wants it; a mark before UTF-8 has done its work when it was seen. */
 static enum cam_status prepare(struct prepared *p) {
     struct cam_encoding encoding;
     const struct cam_feed_input *input = &p->input;
     CAM_TRY(cam_encoding_find(input->bytes, input->n_bytes, input->content_type, &encoding));
     int wide = is_wide(&encoding);
-    if (wide)
+    if (wide) {
         CAM_TRY(decode(p, &encoding));
+    } else {
+        p->input.bytes += encoding.n_mark;
+        p->input.n_bytes -= encoding.n_mark;
+        encoding.n_mark = 0;
+    }
     if (input->format && *input->format)
         CAM_TRY(cam_feed_find_format(input->format, &p->format));
     else if (!(p->format = cam_feed_sniff_format(input)))

@@ -30,6 +30,7 @@ static const struct {
     {CAM_NS_CORE, CODE_ENTRY, "entry"},
     {CAM_NS_CORE, CODE_TITLE, "title"},
     {CAM_NS_CORE, CODE_LINK, "link"},
+    {CAM_NS_CORE, CODE_ENCLOSURE, "enclosure"},
     {CAM_NS_CORE, CODE_DESCRIPTION, "description"},
     {CAM_NS_CORE, CODE_ID, "guid"},
     {CAM_NS_CORE, CODE_ID, "id"},
@@ -113,23 +114,26 @@ static enum cam_status set_once(struct cam_xml_reader *r, enum cam_field field, 
 
 /* ---- links, dates, ids ---- */
 
-/* How good a <link> is as the entry's address; 0: not at all. */
-static int rank_of_link(const struct cam_xml_element *e) {
+static enum link_rank rank_of_link(const struct cam_xml_element *e) {
     const char *rel = cam_xml_attribute(e, "rel"), *type = cam_xml_attribute(e, "type");
+    if (rel && strcasecmp(rel, "enclosure") == 0)
+        return LINK_ENCLOSURE;
     if (rel && *rel && strcasecmp(rel, "alternate") != 0 &&
         strcasecmp(rel, "http://www.iana.org/assignments/relation/alternate") != 0)
-        return 0;
-    return !type || !*type || strcasestr(type, "html") ? 2 : 1;
+        return LINK_NONE;
+    return !type || !*type || strcasestr(type, "html") ? LINK_PAGE : LINK_OTHER;
 }
 
-static enum cam_status set_link(struct cam_xml_reader *r, int rank, const char *href, size_t n) {
+static enum cam_status set_link(struct cam_xml_reader *r, enum link_rank rank, const char *href,
+                                size_t n) {
     struct cam_xml_entry *entry = current(r);
     while (n && isspace((unsigned char)href[n - 1]))
         n--;
     while (n && isspace((unsigned char)*href))
         href++, n--;
-    /* Of two alike the last, but in Atom, which puts the best first. */
-    if (!n || rank < entry->link_rank || (r->is_atom && rank == entry->link_rank))
+    /* Of two alike the last, but in Atom, which puts the best first, and of enclosures. */
+    int first_counts = r->is_atom || rank == LINK_ENCLOSURE;
+    if (!n || rank < entry->link_rank || (first_counts && rank == entry->link_rank))
         return CAM_OK;
     struct cam_buffer *url = &entry->field[CAM_FIELD_URL];
     cam_buffer_clear(url);
@@ -257,17 +261,24 @@ static enum cam_status start_entry(struct cam_xml_reader *r, const struct cam_xm
     if (about)
         CAM_TRY(set_id(r, 2, about, strlen(about), 0));
     CAM_TRY(set_once(r, CAM_FIELD_UPDATED, lastmod)); /* the last two are CDF's */
-    return href ? set_link(r, 1, href, strlen(href)) : CAM_OK;
+    return href ? set_link(r, LINK_OTHER, href, strlen(href)) : CAM_OK;
 }
 
 static enum cam_status start_link(struct cam_xml_reader *r, const struct cam_xml_element *e) {
     const char *href = cam_xml_attribute(e, "href");
-    int rank = rank_of_link(e);
+    enum link_rank rank = rank_of_link(e);
+    if (href && !*href && cam_xml_base(r->xml) != r->input->base)
+        href = cam_xml_base(r->xml); /* RFC 3986, section 5.2.2: what xml:base says, itself */
     if (href)
         return rank ? set_link(r, rank, href, strlen(href)) : CAM_OK;
     open_field(r, rank ? CODE_LINK : CODE_NONE);
-    r->rank = rank;
+    r->link_rank = rank;
     return CAM_OK;
+}
+
+static enum cam_status start_enclosure(struct cam_xml_reader *r, const struct cam_xml_element *e) {
+    const char *url = cam_xml_attribute(e, "url");
+    return url ? set_link(r, LINK_ENCLOSURE, url, strlen(url)) : CAM_OK;
 }
 
 static enum cam_status start_category(struct cam_xml_reader *r, const struct cam_xml_element *e) {
@@ -290,6 +301,8 @@ static enum cam_status start_child(struct cam_xml_reader *r, const struct cam_xm
         return CAM_OK;
     case CODE_LINK:
         return start_link(r, e);
+    case CODE_ENCLOSURE:
+        return start_enclosure(r, e);
     case CODE_CATEGORY:
         return start_category(r, e);
     case CODE_SOURCE:
@@ -353,6 +366,15 @@ static enum cam_status start_in_entry(struct cam_xml_reader *r, const struct cam
     return CAM_OK;
 }
 
+static enum cam_status start_site(struct cam_xml_reader *r, const struct cam_xml_element *e) {
+    const char *href = cam_xml_attribute(e, "href"), *rel = cam_xml_attribute(e, "rel");
+    if (!href)
+        open_field(r, CODE_LINK);
+    else if (rank_of_link(e) == LINK_PAGE || (!r->site.size && rel && strcasecmp(rel, "self") == 0))
+        return spoil(r, set(&r->site, href, strlen(href)));
+    return CAM_OK;
+}
+
 static enum cam_status start_in_feed(struct cam_xml_reader *r, const struct cam_xml_element *e,
                                      enum code code) {
     if (code == CODE_ENTRY)
@@ -363,6 +385,8 @@ static enum cam_status start_in_feed(struct cam_xml_reader *r, const struct cam_
         return CAM_OK;
     else if (code == CODE_TITLE)
         open_part(r, code, &r->title, e, r->is_atom ? KIND_TEXT : KIND_GUESS);
+    else if (code == CODE_LINK)
+        return start_site(r, e);
     else if (code == CODE_LANGUAGE)
         open_field(r, code);
     else if (code == CODE_AUTHOR || code == CODE_CREATOR)
@@ -481,9 +505,11 @@ static enum cam_status close_person(struct cam_xml_reader *r) {
     return spoil(r, cam_buffer_append(author, best->data, best->size));
 }
 
-static enum cam_status close_in_feed(struct cam_xml_reader *r) {
-    if (r->code == CODE_LANGUAGE && !cam_xml_is_blank(&r->value))
+static enum cam_status close_in_feed(struct cam_xml_reader *r, const char *text, size_t n) {
+    if (r->code == CODE_LANGUAGE && n)
         return spoil(r, set(&r->language, r->value.data, r->value.size));
+    if (r->code == CODE_LINK && n)
+        return spoil(r, set(&r->site, text, n));
     if (r->code == CODE_TITLE && r->title_only && !cam_xml_is_blank(&r->title.body))
         return CAM_STOPPED;
     return CAM_OK;
@@ -505,14 +531,14 @@ static enum cam_status close_field(struct cam_xml_reader *r) {
     if (r->code == CODE_AUTHOR || r->code == CODE_CREATOR)
         return close_person(r);
     if (!current(r))
-        return close_in_feed(r);
+        return close_in_feed(r, text, n);
     switch (r->code) {
     case CODE_ID:
         return set_id(r, 3, text, n, r->is_atom);
     case CODE_IDENTIFIER:
         return set_id(r, 1, text, n, 0);
     case CODE_LINK:
-        return set_link(r, r->rank, text, n);
+        return set_link(r, r->link_rank, text, n);
     case CODE_CATEGORY:
         return n && current(r)->field[CAM_FIELD_DOMAIN].size == 0
                    ? spoil(r, set(&current(r)->field[CAM_FIELD_DOMAIN], text, n))
@@ -567,6 +593,7 @@ static void reader_init(struct cam_xml_reader *r) {
     cam_xml_part_init(&r->title, r->limits->max_field_bytes);
     cam_buffer_init(&r->author, r->limits->max_field_bytes);
     cam_buffer_init(&r->language, r->limits->max_field_bytes);
+    cam_buffer_init(&r->site, r->limits->max_field_bytes);
     cam_buffer_init(&r->value, r->limits->max_field_bytes);
     for (int i = 0; i < N_PERSON_PARTS; i++)
         cam_buffer_init(&r->person[i], r->limits->max_field_bytes);
@@ -579,6 +606,7 @@ static void reader_release(struct cam_xml_reader *r) {
     cam_buffer_release(&r->title.body);
     cam_buffer_release(&r->author);
     cam_buffer_release(&r->language);
+    cam_buffer_release(&r->site);
     cam_buffer_release(&r->value);
     for (int i = 0; i < N_PERSON_PARTS; i++)
         cam_buffer_release(&r->person[i]);

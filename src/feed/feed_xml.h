@@ -5,16 +5,18 @@
  *   id         <id>, <guid>, rdf:about, dc:identifier.  Atom's is made absolute by xml:base, an
  *              RSS guid never is
  *   url        <link> (rel alternate, HTML before other types), else the id where it is a web
- *              address and not said to be no permalink
+ *              address and not said to be no permalink, else the first enclosure.  A relative one
+ *              with no base at all (a file) is relative to the feed's own <link>, else to
+ *              its link rel self
  *   title      <title>, else dc:title, else media:title
  *   published  <published>, <issued>, <pubDate>, dcterms:issued; dc:date; <created>.  Of several of
  *              a kind the last counts
  *   updated    <updated>, <modified>, dcterms:modified; dc:date
  *   author     the entry's (dc:creator counts as one), that of its <source>, the feed's
- *   language   dc:language, xml:lang of the content, of the entry, <language> or xml:lang of the
- * feed domain     the first category (term) or dc:subject text       content (content:encoded,
- * Atom's, xhtml:body, fullitem); the longer of description and summary; dc:description,
- * itunes:summary, media:description
+ *   language   dc:language; xml:lang of the content, of the entry; the feed's <language>, xml:lang
+ *   domain     the first category (term) or dc:subject
+ *   text       content (content:encoded, Atom's, xhtml:body, fullitem); the longer of description
+ *              and summary; dc:description, itunes:summary, media:description
  *
  * An entry without any id has none: the journal then knows it by its text.
  *

@@ -152,12 +152,22 @@ static enum cam_status set_language(struct delivery *d, const struct cam_xml_ent
     return cam_draft_set(&d->draft, CAM_FIELD_LANGUAGE, text, strlen(text));
 }
 
+/* A link that is still relative has no base but what the feed says about its site: the feed is a
+ * file, and nobody named an address. */
 static enum cam_status set_url(struct delivery *d, const struct cam_xml_entry *entry) {
     const struct cam_buffer *url = &entry->field[CAM_FIELD_URL], *id = &entry->field[CAM_FIELD_ID];
-    if (url->size == 0 && id->size && !entry->is_no_permalink &&
-        cam_url_is_http(id->data, id->size))
+    int is_enclosure = entry->link_rank == LINK_ENCLOSURE;
+    if (entry->link_rank <= LINK_ENCLOSURE && id->size && !entry->is_no_permalink &&
+        cam_url_is_http(id->data, id->size)) {
         url = id;
-    return url->size ? cam_draft_set(&d->draft, CAM_FIELD_URL, url->data, url->size) : CAM_OK;
+        is_enclosure = 0;
+    }
+    d->draft.is_summary &= !is_enclosure; /* what is at its address is no page with the rest */
+    if (url->size == 0)
+        return CAM_OK;
+    cam_buffer_clear(&d->markup);
+    CAM_TRY(cam_url_resolve(d->r->site.data, url->data, url->size, &d->markup));
+    return cam_draft_set(&d->draft, CAM_FIELD_URL, d->markup.data, d->markup.size);
 }
 
 static enum cam_status fill(struct delivery *d, const struct cam_xml_entry *entry) {
@@ -176,11 +186,11 @@ static enum cam_status fill(struct delivery *d, const struct cam_xml_entry *entr
         author = entry->source_author.size ? &entry->source_author : &r->author;
     if (author->size)
         CAM_TRY(cam_draft_set(&d->draft, CAM_FIELD_AUTHOR, author->data, author->size));
-    CAM_TRY(set_url(d, entry));
     const struct cam_xml_part *title = &entry->part[PART_TITLE], *content = best_text(entry);
     CAM_TRY(set_title(d, cam_xml_is_blank(&title->body) ? &entry->part[PART_OTHER_TITLE] : title));
     CAM_TRY(set_language(d, entry, content));
     d->draft.is_summary = content != &entry->part[PART_CONTENT];
+    CAM_TRY(set_url(d, entry));
     if (cam_xml_is_blank(&content->body))
         return CAM_OK; /* a title alone: a document without text, admission decides about it */
     return set_content(d, content);

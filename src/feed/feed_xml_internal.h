@@ -15,6 +15,7 @@ enum code {
     CODE_ID,
     CODE_IDENTIFIER,
     CODE_LINK,
+    CODE_ENCLOSURE,
     CODE_TITLE,
     CODE_OTHER_TITLE,
     CODE_CONTENT,
@@ -57,13 +58,17 @@ enum part_name { PART_CONTENT, PART_DESCRIPTION, PART_SUMMARY, PART_OTHER, N_TEX
 #define PART_OTHER_TITLE (N_TEXTS + 1)
 #define N_PARTS          (N_TEXTS + 2)
 
+/* How good a link is as the entry's address. */
+enum link_rank { LINK_NONE, LINK_ENCLOSURE, LINK_OTHER, LINK_PAGE };
+
 struct cam_xml_entry {
     struct cam_buffer field[CAM_N_FIELDS]; /* but for the title */
     struct cam_buffer source_author;
     struct cam_xml_part part[N_PARTS];
     const char *language;  /* xml:lang of the entry */
     enum code author_code; /* the element its authors come from */
-    int published_rank, updated_rank, link_rank, id_rank;
+    int published_rank, updated_rank, id_rank;
+    enum link_rank link_rank;
     int is_no_permalink;
     size_t i_entry;
     char *why; /* owned: the reason if it cannot become a document */
@@ -78,6 +83,7 @@ struct cam_xml_reader {
     int title_only, is_atom;
     struct cam_xml_part title; /* of the feed */
     struct cam_buffer author, language;
+    struct cam_buffer site;    /* the feed's own <link> */
     const char *feed_language; /* its xml:lang */
     struct cam_xml_entry *entries;
     size_t n_entries, capacity;
@@ -89,7 +95,7 @@ struct cam_xml_reader {
     size_t field_depth;
     struct cam_xml_part *part; /* where it goes if it has markup */
     size_t div_depth;          /* of the <div> that wraps it and is not part of it, or 0 */
-    int rank;                  /* of a link or date */
+    enum link_rank link_rank;  /* of the open <link> */
     struct cam_buffer value;
     struct cam_buffer person[N_PERSON_PARTS];
     enum person_part person_part;

@@ -82,7 +82,6 @@ static const struct tag {
     {"menu", KIND_LIST, 0},
     {"nav", KIND_DROP_LINE, 0},
     {"noscript", KIND_DROP, 0},
-    {"object", KIND_DROP, 0},
     {"ol", KIND_NUMBERED, 0},
     {"option", KIND_LINE, 0},
     {"p", KIND_PARAGRAPH, 0},

@@ -16,6 +16,7 @@
 struct kept {
     char *id, *url, *title, *author, *published, *updated, *language, *domain, *text, *html;
     size_t text_bytes, n_replaced;
+    int is_summary;
 };
 
 struct collector {
@@ -49,6 +50,7 @@ static inline int collect_document(void *context, const struct cam_document *d) 
         .html = copy_or_null(d->html),
         .text_bytes = d->text_bytes,
         .n_replaced = d->n_replaced,
+        .is_summary = d->is_summary,
     };
     return CAM_OK;
 }

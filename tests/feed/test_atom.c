@@ -355,6 +355,12 @@ Test(atom, bases) {
     d = one("xml:base=\"javascript:alert(1)\"", "<entry><id>1</id><link href=\"l\"/></entry>");
     cr_assert_str_eq(d->url, "l");
     cr_assert_str_eq(d->id, "1");
+    d = one("xml:base=\"http://x/a\"", "<entry><link href=\"\"/></entry>");
+    cr_assert_str_eq(d->url, "http://x/a");
+    d = one("", "<entry><link href=\"\"/><link rel=\"enclosure\" href=\"http://x/a.ogg\"/>"
+                "<link rel=\"enclosure\" href=\"http://x/b.ogg\"/><summary>s</summary></entry>");
+    cr_assert_str_eq(d->url, "http://x/a.ogg");
+    cr_assert_not(d->is_summary);
 }
 
 Test(atom, languages) {

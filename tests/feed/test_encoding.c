@@ -76,6 +76,8 @@ Test(encoding, declarations) {
     CHECK(DECLARED("Windows-1251", "\xCC\xE8\xF0"), NULL,
           DECLARED("Windows-1251", "\xD0\x9C\xD0\xB8\xD1\x80"));
     CHECK(DECLARED("KOI8-R", "\xED\xC9\xD2"), NULL, DECLARED("KOI8-R", "\xD0\x9C\xD0\xB8\xD1\x80"));
+    CHECK(DECLARED("x-mac-cyrillic", "\x8C\xE8\xF0"), NULL,
+          DECLARED("x-mac-cyrillic", "\xD0\x9C\xD0\xB8\xD1\x80"));
     CHECK(DECLARED("Shift_JIS", "\x93\xFA\x96\x7B"), NULL,
           DECLARED("Shift_JIS", "\xE6\x97\xA5\xE6\x9C\xAC"));
     CHECK(DECLARED("EUC-JP", "\xC6\xFC\xCB\xDC"), NULL,

@@ -48,6 +48,20 @@ Test(formats, are_found_by_content_before_type) {
     check_format("\xEF\xBB\xBF\n {\"text\":\"x\"}", NULL, "ndjson");
 }
 
+/* A mark and no XML declaration, on a server that says nothing. */
+Test(formats, a_mark_before_utf8_hides_no_format) {
+    static const char *const inputs[] = {rss, atom, jsonfeed, ndjson, text};
+    static const char *const names[] = {"rss", "atom", "jsonfeed", "ndjson", "text"};
+    char marked[1024];
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(marked, sizeof marked, "\xEF\xBB\xBF%s", inputs[i]);
+        check_format(marked, NULL, names[i]);
+        check_format(marked, i < 2 ? "application/xml; charset=iso-8859-1" : NULL, names[i]);
+    }
+    cr_assert_eq(read_string("\xEF\xBB\xBF<!doctype html><p>login", &c), CAM_ERR_DATA);
+    cr_assert(strstr(cam_message(), "an HTML page"), "%s", cam_message());
+}
+
 Test(formats, markup_that_is_no_feed_is_not_trained_on) {
     cr_assert_eq(read_string("<html><body>login</body></html>", &c), CAM_ERR_DATA);
     cr_assert(strstr(cam_message(), "an HTML page"), "%s", cam_message());

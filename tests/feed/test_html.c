@@ -68,6 +68,9 @@ Test(html, what_is_no_text_is_dropped) {
           "x('<p>no</p>')</script><nav><ul><li>menu</li></ul></nav><template><p>t</p></template>"
           "<noscript>n</noscript><!-- c -->b<style>i{}</style>c</body></html>",
           "a\nbc");
+    check("a<iframe>no frames</iframe><audio>no sound</audio><object data=\"x\"><p>told instead</p>"
+          "</object>b",
+          "a\n\ntold instead\n\nb");
 }
 
 Test(html, what_is_hidden_is_dropped) {

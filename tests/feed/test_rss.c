@@ -68,6 +68,41 @@ Test(rss, rss_1_is_rdf) {
     cr_assert_str_eq(d->updated, "2024-01-02T00:00:00Z");
 }
 
+Test(rss, an_enclosure_is_the_address_where_there_is_no_other) {
+    const struct kept *d =
+        one(ITEM("<enclosure url=\"http://x/1.mp3\" length=\"9\" type=\"audio/mpeg\"/>"
+                 "<enclosure url=\"http://x/2.mp3\"/><description>About it</description>"));
+    cr_assert_str_eq(d->url, "http://x/1.mp3");
+    cr_assert_not(d->is_summary, "there is no page with the rest of it");
+    d = one(ITEM("<enclosure url=\"http://x/1.mp3\"/><guid>http://x/page</guid>"
+                 "<description>About it</description>"));
+    cr_assert_str_eq(d->url, "http://x/page");
+    cr_assert(d->is_summary);
+    d = one(ITEM("<link>http://x/page</link><enclosure url=\"http://x/1.mp3\"/>"));
+    cr_assert_str_eq(d->url, "http://x/page");
+    d = one(
+        ITEM("<enclosure url=\"http://x/1.mp3\"/><guid isPermaLink=\"false\">http://x/g</guid>"));
+    cr_assert_str_eq(d->url, "http://x/1.mp3");
+}
+
+Test(rss, without_any_base_a_relative_link_is_the_sites) {
+    cr_assert_str_eq(one(RSS("<link>http://x/a/</link><item><link>b</link></item>"))->url,
+                     "http://x/a/b");
+    cr_assert_str_eq(one(RSS("<item><link>/b</link></item><link>http://x/a/</link>"))->url,
+                     "http://x/b");
+    cr_assert_str_eq(
+        one("<rss><channel><a:link xmlns:a=\"http://www.w3.org/2005/Atom\" rel=\"self\" "
+            "href=\"http://x/feed/\"/><item><link>b</link></item></channel></rss>")
+            ->url,
+        "http://x/feed/b");
+    cr_assert_str_eq(one(RSS("<link>javascript:x</link><item><link>/b</link></item>"))->url, "/b");
+    cr_assert_str_eq(
+        one("<rss xml:base=\"http://y/\"><channel><link>http://x/</link><item><link>b</link></item>"
+            "</channel></rss>")
+            ->url,
+        "http://y/b");
+}
+
 Test(rss, old_versions) {
     static const char *const feeds[] = {
         "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\" "
