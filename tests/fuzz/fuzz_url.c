@@ -5,6 +5,8 @@
 
 #include "base/buffer.h"
 
+#include <strings.h>
+
 #define SECRET "s3cr3t-w0rd"
 
 /* A password in front of whatever came must not survive masking. */
@@ -37,8 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
         status = cam_url_resolve(text, reference, strlen(reference), &out);
         fuzz_expect(status == CAM_OK || status == CAM_ERR_DATA);
         if (status == CAM_OK && cam_url_is_http(text, strlen(text)) && out.size > 0 &&
-            !cam_url_has_scheme(reference, strlen(reference)))
-            fuzz_expect(cam_url_is_http(out.data, out.size));
+            !cam_url_has_scheme(reference, strlen(reference))) /* "//" names no host */
+            fuzz_expect(strncasecmp(out.data, "http:", 5) == 0 ||
+                        strncasecmp(out.data, "https:", 6) == 0);
     }
     cam_buffer_release(&out);
     free(text);
