@@ -164,7 +164,7 @@ enum cam_status cam_cli_print_row(const struct cam_value *row, size_t n) {
     return cam_cli_print_json(cam_cli_json_row(row, n));
 }
 
-#define N_SLOTS    8
+#define N_SLOTS    16
 #define SLOT_BYTES 32
 static char *slot(void) {
     static char slots[N_SLOTS][SLOT_BYTES];
@@ -185,6 +185,13 @@ const char *cam_cli_grouped(int64_t n) {
         out[used++] = digits[i];
     }
     out[used] = '\0';
+    return out;
+}
+
+const char *cam_cli_counted(int64_t n, const char *noun) {
+    const char *digits = cam_cli_grouped(n);
+    char *out = slot();
+    snprintf(out, SLOT_BYTES, "%s %s%s", digits, noun, n == 1 ? "" : "s");
     return out;
 }
 

@@ -83,6 +83,7 @@ CAM_MUST_USE enum cam_status cam_cli_print_row(const struct cam_value *row, size
 json_t *cam_cli_json_row(const struct cam_value *row, size_t n);
 /* "1,234" and "1.2 M" style; each in one of a few static buffers, good for one printf. */
 const char *cam_cli_grouped(int64_t n);
+const char *cam_cli_counted(int64_t n, const char *noun); /* "1 document", "1,234 documents" */
 const char *cam_cli_short(double n);
 
 /* ---- progress: a line that rewrites itself on a terminal, a log line a minute elsewhere ---- */

@@ -281,9 +281,9 @@ static enum cam_status load(struct cam_workspace *workspace, const char *a, cons
 /* ---- printing ---- */
 
 static void print_side(const char *name, const struct cam_snapshot *s) {
-    printf("%s  %.12s  lineage %lld, step %s, %s documents%s%s\n", name, s->id,
-           (long long)s->lineage, cam_cli_grouped(s->step), cam_cli_grouped(s->documents),
-           *s->tag ? "  " : "", s->tag);
+    printf("%s  %.12s  lineage %lld, step %s, %s%s%s\n", name, s->id, (long long)s->lineage,
+           cam_cli_grouped(s->step), cam_cli_counted(s->documents, "document"), *s->tag ? "  " : "",
+           s->tag);
 }
 
 static void print_documents(const struct diff *d) {
@@ -322,10 +322,10 @@ static void print_lines(const struct diff *d) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *l = json_array_get(list, i);
         printf(
-            "block %lld   %s: %s experts added, %s changed, %s frozen, of %s\n",
+            "block %lld   %s: %s added, %s changed, %s frozen, of %s\n",
             (long long)json_integer_value(json_object_get(l, "layer")),
             json_string_value(json_object_get(l, "kind")),
-            cam_cli_grouped(json_integer_value(json_object_get(l, "added"))),
+            cam_cli_counted(json_integer_value(json_object_get(l, "added")), "expert"),
             cam_cli_grouped(json_integer_value(json_object_get(l, "changed"))),
             cam_cli_grouped(json_integer_value(json_object_get(l, "frozen"))),
             cam_cli_grouped(json_integer_value(json_array_get(json_object_get(l, "experts"), 1))));

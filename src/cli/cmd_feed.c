@@ -144,17 +144,16 @@ static enum cam_status print_feed(void *context, const struct cam_value *v, size
                         : v[POLLS].whole == 0      ? "not polled yet"
                         : v[HTTP_STATUS].whole > 0 ? "good"
                                                    : "active";
-    printf("%s\n  %s: %s, every %s s, %s document%s (%s trained, %s quarantined), share %.1f %%\n",
+    printf("%s\n  %s: %s, every %s s, %s (%s trained, %s quarantined), share %.1f %%\n",
            cam_neutral_text(v[URL].text, url, sizeof url),
            *v[NAME].text ? cam_neutral_text(v[NAME].text, name, sizeof name) : "no name yet", state,
-           v[INTERVAL_S].text, v[DOCUMENTS].text, v[DOCUMENTS].whole == 1 ? "" : "s",
-           v[TRAINED].text, v[QUARANTINED].text, 100 * v[SHARE].real);
+           v[INTERVAL_S].text, cam_cli_counted(v[DOCUMENTS].whole, "document"), v[TRAINED].text,
+           v[QUARANTINED].text, 100 * v[SHARE].real);
     if (!is_gone)
-        printf("  polled %s time%s, next poll %s\n", v[POLLS].text, v[POLLS].whole == 1 ? "" : "s",
+        printf("  polled %s, next poll %s\n", cam_cli_counted(v[POLLS].whole, "time"),
                *v[NEXT_POLL_AT].text ? v[NEXT_POLL_AT].text : "as soon as it runs");
     if (*v[ERROR].text)
-        printf("  failed %s time%s in a row: %s\n", v[FAILURES].text,
-               v[FAILURES].whole == 1 ? "" : "s",
+        printf("  failed %s in a row: %s\n", cam_cli_counted(v[FAILURES].whole, "time"),
                cam_neutral_text(v[ERROR].text, error, sizeof error));
     return CAM_OK;
 }

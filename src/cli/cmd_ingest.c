@@ -92,12 +92,13 @@ static enum cam_status read_all(struct intake *in) {
         .path = in->options->path, .format = in->options->format, .idle = idle, .context = in};
     enum cam_status status = cam_input_take(&input, &sink);
     if (in->rejected > REJECTED_SHOWN)
-        cam_cli_say("%s: %lld more were rejected", in->options->path,
-                    (long long)in->rejected - REJECTED_SHOWN);
+        cam_cli_say("%s: %lld rejected in all; the others are not shown", in->options->path,
+                    (long long)in->rejected);
     CAM_TRY(status);
     if (in->documents == 0 && in->rejected > 0)
-        return cam_fail(CAM_ERR_DATA, "%s: no document could be read, %lld were rejected",
-                        in->options->path, (long long)in->rejected);
+        return cam_fail(CAM_ERR_DATA, "%s: no document could be read, %lld %s rejected",
+                        in->options->path, (long long)in->rejected,
+                        in->rejected == 1 ? "was" : "were");
     return CAM_OK;
 }
 
@@ -107,8 +108,9 @@ static enum cam_status dry_run(const struct options *o) {
     enum cam_status status = read_all(&in);
     cam_buffer_release(&in.line);
     if (status == CAM_OK)
-        cam_cli_say("%s: %lld document%s, %lld rejected; nothing was journalled", o->path,
-                    (long long)in.documents, in.documents == 1 ? "" : "s", (long long)in.rejected);
+        cam_cli_say("%s: %s, %s rejected; nothing was journalled", o->path,
+                    cam_cli_counted((int64_t)in.documents, "document"),
+                    cam_cli_grouped((int64_t)in.rejected));
     return status;
 }
 
@@ -116,8 +118,7 @@ static enum cam_status report(const struct options *o, const struct cam_admissio
                               int64_t pending, int is_served) {
     if (o->json)
         return cam_cli_print_json(cam_intake_counts_json(c, pending));
-    printf("journalled   %s document%s\n", cam_cli_grouped(c->journalled),
-           c->journalled == 1 ? "" : "s");
+    printf("journalled   %s\n", cam_cli_counted(c->journalled, "document"));
     printf("  held out   %s\n  quarantined %s\n  revisions  %s\n", cam_cli_grouped(c->held_out),
            cam_cli_grouped(c->quarantined), cam_cli_grouped(c->revisions));
     printf("duplicates   %s\nrejected     %s\n", cam_cli_grouped(c->duplicates),

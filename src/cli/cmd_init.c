@@ -182,7 +182,7 @@ static void print_size(const struct cam_workspace *workspace, const struct cam_s
            cam_cli_grouped((int64_t)cam_tokenizer_vocabulary(tokenizer)));
     printf("policy      %s\n", settings->policy);
     if (probes->documents)
-        printf("probes      %s documents, %s bytes\n", cam_cli_grouped(probes->documents),
+        printf("probes      %s, %s bytes\n", cam_cli_counted(probes->documents, "document"),
                cam_cli_grouped(probes->bytes));
 }
 

@@ -103,8 +103,9 @@ static enum cam_status print_decision(void *context, const struct cam_policy_dec
         snprintf(where, sizeof where, " block %d", d->layer);
     if (d->amount)
         snprintf(amount, sizeof amount, " %lld", (long long)d->amount);
-    printf("step %lld, %lld documents: %s%s%s%s%s: %s\n", (long long)d->step,
-           (long long)d->documents, d->kind, *d->part ? " " : "", d->part, amount, where, d->reason);
+    printf("step %lld, %s: %s%s%s%s%s: %s\n", (long long)d->step,
+           cam_cli_counted(d->documents, "document"), d->kind, *d->part ? " " : "", d->part, amount,
+           where, d->reason);
     return CAM_OK;
 }
 

@@ -121,17 +121,17 @@ static void print_lines(const json_t *result, int acted) {
         const json_t *s = json_array_get(list, i);
         const char *tag = json_string_value(json_object_get(s, "tag"));
         int goes = json_is_true(json_object_get(s, "goes"));
-        printf("%-7s %.12s  %s documents%s%s%s%s\n", goes ? acted ? "removed" : "remove" : "keep",
+        printf("%-7s %.12s  %s%s%s%s%s\n", goes ? acted ? "removed" : "remove" : "keep",
                json_string_value(json_object_get(s, "id")),
-               cam_cli_grouped(json_integer_value(json_object_get(s, "documents"))),
+               cam_cli_counted(json_integer_value(json_object_get(s, "documents")), "document"),
                tag ? "  " : "", tag ? tag : "", goes ? "" : "  ",
                goes ? "" : json_string_value(json_object_get(s, "why")));
     }
-    printf("%s %lld of %lld snapshots, %lld files compacted: %sB of %sB on disk freed\n",
+    printf("%s %lld of %s, %s compacted: %sB of %sB on disk freed\n",
            acted ? "removed" : "would remove",
            (long long)json_integer_value(json_object_get(result, "removed")),
-           (long long)json_array_size(list),
-           (long long)json_integer_value(json_object_get(result, "compacted")),
+           cam_cli_counted((int64_t)json_array_size(list), "snapshot"),
+           cam_cli_counted(json_integer_value(json_object_get(result, "compacted")), "file"),
            bytes_of(result, "freed_bytes"), bytes_of(result, "bytes_before"));
     if (json_is_true(json_object_get(result, "over_budget")))
         cam_cli_say("the snapshots that have to stay take more than --max-bytes");

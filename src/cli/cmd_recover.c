@@ -32,8 +32,9 @@ static const char help[] =
 
 static void print_gone(const struct cam_recovery *r, int acted) {
     printf("%s  %s\n", acted ? "was wrong " : "is wrong  ", r->why);
-    printf("model       snapshot %.12s: step %s, %s documents, model hash %s\n", r->from.id,
-           cam_cli_grouped(r->from.step), cam_cli_grouped(r->from.documents), r->from.model_hash);
+    printf("model       snapshot %.12s: step %s, %s, model hash %s\n", r->from.id,
+           cam_cli_grouped(r->from.step), cam_cli_counted(r->from.documents, "document"),
+           r->from.model_hash);
     printf("snapshots   %lld kept ones are known again\n", (long long)r->n_snapshots);
     if (r->n_bad)
         printf("bad         %lld newer ones do not verify\n", (long long)r->n_bad);

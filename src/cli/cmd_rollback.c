@@ -49,9 +49,9 @@ static enum cam_status roll_back(const struct cam_cli *cli, const char *snapshot
         cli, "rollback",
         json_pack("{s:s,s:b,s:s}", "snapshot", snapshot, "requeue", requeue, "reason", reason),
         &done));
-    printf("lineage %lld: %s documents trained, %s pending, %s set aside\nmodel hash %s\n",
+    printf("lineage %lld: %s trained, %s pending, %s set aside\nmodel hash %s\n",
            (long long)json_integer_value(json_object_get(done, "lineage")),
-           cam_cli_grouped(json_integer_value(json_object_get(done, "trained"))),
+           cam_cli_counted(json_integer_value(json_object_get(done, "trained")), "document"),
            cam_cli_grouped(json_integer_value(json_object_get(done, "pending"))),
            cam_cli_grouped(json_integer_value(json_object_get(done, "set_aside"))),
            json_string_value(json_object_get(done, "model_hash")));

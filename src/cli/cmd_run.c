@@ -70,25 +70,24 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
 static void tell(const struct options *o, const struct cam_service_report *report,
                  const struct cam_progress *progress) {
     if (o->once && report->round.n_polled)
-        cam_cli_say("%zu feed%s polled, %s document%s journalled", report->round.n_polled,
-                    report->round.n_polled == 1 ? "" : "s",
-                    cam_cli_grouped(report->round.counts.journalled),
-                    report->round.counts.journalled == 1 ? "" : "s");
+        cam_cli_say("%s polled, %s journalled",
+                    cam_cli_counted((int64_t)report->round.n_polled, "feed"),
+                    cam_cli_counted(report->round.counts.journalled, "document"));
     if (o->once && report->round.n_left)
         cam_cli_say(
             "%zu entr%s left for the next poll, as %s page%s could not be asked for in time",
             report->round.n_left, report->round.n_left == 1 ? "y is" : "ies are",
             report->round.n_left == 1 ? "its" : "their", report->round.n_left == 1 ? "" : "s");
-    cam_cli_say("%s steps trained; %s documents and %s tokens in all, %s experts",
-                cam_cli_grouped(report->steps), cam_cli_grouped(progress->documents),
-                cam_cli_grouped(progress->tokens), cam_cli_grouped(progress->experts));
+    cam_cli_say("%s trained; %s and %s in all, %s", cam_cli_counted(report->steps, "step"),
+                cam_cli_counted(progress->documents, "document"),
+                cam_cli_counted(progress->tokens, "token"),
+                cam_cli_counted(progress->experts, "expert"));
     if (report->stopped)
         cam_cli_say("stopped by a signal; everything is saved, the next run goes on from here");
     else if (report->pending_tokens > 0)
-        cam_cli_say("%s tokens of %s document%s wait for a full batch; --flush trains them",
-                    cam_cli_grouped(report->pending_tokens),
-                    cam_cli_grouped(report->pending_documents),
-                    report->pending_documents == 1 ? "" : "s");
+        cam_cli_say("%s of %s wait for a full batch; --flush trains them",
+                    cam_cli_counted(report->pending_tokens, "token"),
+                    cam_cli_counted(report->pending_documents, "document"));
 }
 
 /* For the service manager; the watchdog hears of the training loop only. */

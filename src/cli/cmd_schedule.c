@@ -55,9 +55,9 @@ static enum cam_status print_schedule(void *context, const struct cam_value *v, 
     char spec[128];
     if (*json)
         return cam_cli_print_row(v, n);
-    printf("%4s  %-24s %-10s done %lld times, last due %s\n", v[0].text,
+    printf("%4s  %-24s %-10s done %s, last due %s\n", v[0].text,
            cam_neutral_text(v[1].text, spec, sizeof spec), v[2].text,
-           (long long)(v[3].whole + v[4].whole), *v[5].text ? v[5].text : "not yet");
+           cam_cli_counted(v[3].whole + v[4].whole, "time"), *v[5].text ? v[5].text : "not yet");
     return CAM_OK;
 }
 

@@ -23,9 +23,9 @@ static const char help[] =
 static enum cam_status save(const struct cam_cli *cli, const char *tag) {
     json_t *saved = NULL;
     CAM_TRY(cam_reach_change(cli, "snapshot", json_pack("{s:s*}", "tag", tag), &saved));
-    printf("%s%s%s after %s documents, %sB new, %sB shared\n",
+    printf("%s%s%s after %s, %sB new, %sB shared\n",
            json_string_value(json_object_get(saved, "id")), tag ? " " : "", tag ? tag : "",
-           cam_cli_grouped(json_integer_value(json_object_get(saved, "documents"))),
+           cam_cli_counted(json_integer_value(json_object_get(saved, "documents")), "document"),
            cam_cli_short((double)json_integer_value(json_object_get(saved, "bytes_unique"))),
            cam_cli_short((double)json_integer_value(json_object_get(saved, "bytes_shared"))));
     json_decref(saved);

@@ -144,9 +144,9 @@ static void print_snapshot(const struct entry *e, int depth) {
     const struct cam_snapshot *s = &e->s;
     char created[CAM_RFC3339_BYTES];
     indent(depth);
-    printf("%.12s  %.16sZ  step %s, %s documents, %sB own, %sB in all", s->id,
+    printf("%.12s  %.16sZ  step %s, %s, %sB own, %sB in all", s->id,
            cam_clock_rfc3339(s->created_at_ms, created), cam_cli_grouped(s->step),
-           cam_cli_grouped(s->documents), cam_cli_short((double)s->bytes_own),
+           cam_cli_counted(s->documents, "document"), cam_cli_short((double)s->bytes_own),
            cam_cli_short((double)s->bytes_total));
     if (isfinite(e->fresh))
         printf("; %.4f new", e->fresh);

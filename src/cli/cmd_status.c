@@ -112,22 +112,24 @@ static void print_lines(const struct cam_counts *c, const struct extra *extra) {
            cam_cli_grouped(c->journalled), cam_cli_grouped(c->trained), cam_cli_grouped(c->pending),
            cam_cli_grouped(c->quarantined), cam_cli_grouped(c->held_out),
            cam_cli_grouped(c->set_aside));
-    printf("tokens         %s in %s steps\n", cam_cli_grouped(c->tokens), cam_cli_grouped(c->step));
+    printf("tokens         %s in %s\n", cam_cli_grouped(c->tokens),
+           cam_cli_counted(c->step, "step"));
     if (isfinite(c->bits_per_byte))
         printf("bits per byte  %.4f (new documents as they came, the last 32)\n", c->bits_per_byte);
-    printf("experts        %s in %s generations\n", cam_cli_grouped(c->experts),
-           cam_cli_grouped(c->generations));
+    printf("experts        %s in %s\n", cam_cli_grouped(c->experts),
+           cam_cli_counted(c->generations, "generation"));
     printf("lineage        %lld\n", (long long)c->lineage);
     printf("snapshot       %s\n", *c->snapshot ? c->snapshot : "none yet");
     printf("model hash     %s\n", c->model_hash);
-    printf("policy         %s, preset %s, %lld feeds", extra->policy, extra->preset,
-           (long long)extra->feeds);
+    printf("policy         %s, preset %s, %s", extra->policy, extra->preset,
+           cam_cli_counted(extra->feeds, "feed"));
     if (extra->failing)
         printf(", %lld failing (cambium feed list)", (long long)extra->failing);
     putchar('\n');
     if (extra->inbox.is_full)
-        printf("inbox          full: %s documents, %s bytes wait for training; fetching pauses\n",
-               cam_cli_grouped(extra->inbox.documents), cam_cli_grouped(extra->inbox.bytes));
+        printf("inbox          full: %s, %s bytes wait for training; fetching pauses\n",
+               cam_cli_counted(extra->inbox.documents, "document"),
+               cam_cli_grouped(extra->inbox.bytes));
     print_service(extra);
 }
 

@@ -457,6 +457,7 @@ static enum cam_status set_options(struct transfer *t) {
 
 static enum cam_status curl_failure(struct transfer *t, CURLcode code) {
     const char *why = t->error[0] ? t->error : curl_easy_strerror(code);
+    int is_written_out = t->host && strcmp(t->host, t->refused) == 0;
     switch (t->problem) {
     case PROBLEM_BODY:
         return cam_fail(CAM_ERR_DATA, "%s: the decompressed body exceeds the limit of %zu bytes",
@@ -474,9 +475,10 @@ static enum cam_status curl_failure(struct transfer *t, CURLcode code) {
         if (code == CURLE_COULDNT_CONNECT)
             return cam_fail(
                 CAM_ERR_PERMISSION,
-                "%s: %s is at %s, which is not a public address; if that is meant to be: "
-                "run --allow-host, or cambium config feed.allow_hosts",
-                t->shown, t->host, t->refused);
+                "%s: %s%s%s%s is not a public address; if that is meant to be: run --allow-host, "
+                "or cambium config feed.allow_hosts",
+                t->shown, is_written_out ? "" : t->host, is_written_out ? "" : " is at ",
+                t->refused, is_written_out ? "" : ", which");
         break;
     case PROBLEM_NONE:
         break;

@@ -90,7 +90,10 @@ serve() {
     mkdir -p feeds
     "$FEED_SERVER" feeds >server.out 2>server.err &
     CHILDREN+=($!)
-    until grep -q 'listening on' server.out 2>/dev/null; do sleep 0.05; done
+    until grep -q 'listening on' server.out 2>/dev/null; do
+        kill -0 "${CHILDREN[-1]}" || fail "the feed server does not start: $(cat server.err)"
+        sleep 0.05
+    done
     BASE=$(sed -n 's/^listening on \(.*\)\/$/\1/p' server.out)
 }
 
