@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 #define SECRET "s3cr3t-w0rd"
@@ -36,6 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     cam_buffer_init(&out, 4096);
     if (reference) {
         *reference++ = '\0';
+        while (isspace((unsigned char)*reference)) /* resolving passes it over, too */
+            reference++;
         status = cam_url_resolve(text, reference, strlen(reference), &out);
         fuzz_expect(status == CAM_OK || status == CAM_ERR_DATA);
         if (status == CAM_OK && cam_url_is_http(text, strlen(text)) && out.size > 0 &&
