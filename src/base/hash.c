@@ -1,6 +1,5 @@
 #include "base/hash.h"
 
-#include <stdio.h>
 #include <xxhash.h>
 
 static struct cam_hash from_xxh(XXH128_hash_t h) {
@@ -16,8 +15,9 @@ struct cam_hash cam_hash_keyed(const void *bytes, size_t n_bytes, uint64_t key) 
 }
 
 void cam_hash_hex(struct cam_hash hash, char hex[CAM_HASH_HEX_BYTES]) {
-    snprintf(hex, CAM_HASH_HEX_BYTES, "%016llx%016llx", (unsigned long long)hash.high,
-             (unsigned long long)hash.low);
+    for (int i = 0; i < 32; i++)
+        hex[i] = "0123456789abcdef"[(i < 16 ? hash.high : hash.low) >> (60 - 4 * (i % 16)) & 15];
+    hex[32] = '\0';
 }
 
 int cam_hash_equal(struct cam_hash a, struct cam_hash b) {

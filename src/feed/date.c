@@ -6,18 +6,12 @@
 #include "base/clock.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_DATE_BYTES 100
 #define UNSET          (-1)
 #define NO_OFFSET      (-100000)
-
-struct parts {
-    int year, month, day, hour, minute, second, ms;
-    int offset; /* minutes east of UTC */
-};
 
 static const struct {
     const char *name;
@@ -29,17 +23,6 @@ static const struct {
     {"mest", 2}, {"met", 1},   {"msd", 4},   {"msk", 3},   {"mst", -7}, {"mt", -7},  {"pdt", -7},
     {"pst", -8}, {"pt", -8},   {"ut", 0},    {"utc", 0},   {"west", 1}, {"wet", 0},  {"z", 0},
 };
-
-static int finish(const struct parts *p, int64_t *unix_ms) {
-    char text[64];
-    int offset = abs(p->offset);
-    if (p->year < 0 || p->month < 0 || p->day < 0)
-        return -1;
-    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03d%c%02d:%02d", p->year % 10000,
-             p->month % 100, p->day % 100, p->hour % 100, p->minute % 100, p->second % 100, p->ms,
-             p->offset < 0 ? '-' : '+', offset / 60 % 100, offset % 60);
-    return cam_clock_parse_rfc3339(text, unix_ms);
-}
 
 /* Reads up to MAX digits at *TEXT and steps over them; UNSET and *TEXT unmoved with fewer than
  * MIN. */
@@ -89,7 +72,7 @@ static int zone_offset(const char *word) {
 }
 
 /* "10:14", "10:14:55.123": -1 if it is no time.  Steps over it. */
-static int clock_time(struct parts *p, const char **text) {
+static int clock_time(struct cam_clock_parts *p, const char **text) {
     const char *at = *text;
     int hour = number(&at, 1, 2), minute, second = 0, ms = 0, scale = 100;
     if (hour == UNSET || *at++ != ':' || (minute = number(&at, 1, 2)) == UNSET)
@@ -114,7 +97,7 @@ static int is_leap(int year) {
 }
 
 /* Day N of the year. */
-static int set_ordinal(struct parts *p, int n) {
+static int set_ordinal(struct cam_clock_parts *p, int n) {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     for (int month = 0; month < 12 && n > 0; month++) {
         int length = days[month] + (month == 1 && is_leap(p->year));
@@ -127,7 +110,7 @@ static int set_ordinal(struct parts *p, int n) {
     return -1;
 }
 
-static int iso_date(struct parts *p, const char **text) {
+static int iso_date(struct cam_clock_parts *p, const char **text) {
     const char *at = *text;
     int n = count_digits(at);
     p->month = p->day = 1;
@@ -157,7 +140,7 @@ static int iso_date(struct parts *p, const char **text) {
     return p->month >= 1 && p->month <= 12 ? 0 : -1;
 }
 
-static int iso_time(struct parts *p, const char **text) {
+static int iso_time(struct cam_clock_parts *p, const char **text) {
     const char *at = *text;
     int n = count_digits(at);
     if (n == 4 || n == 6) {
@@ -170,7 +153,7 @@ static int iso_time(struct parts *p, const char **text) {
     return 0;
 }
 
-static int parse_iso(const char *text, struct parts *p) {
+static int parse_iso(const char *text, struct cam_clock_parts *p) {
     if (iso_date(p, &text) != 0)
         return -1;
     int glued = isdigit((unsigned char)*text) != 0;
@@ -217,12 +200,12 @@ static int is_weekday(const char *word) {
     return 0;
 }
 
-static void set_year(struct parts *p, int value, int n_digits) {
+static void set_year(struct cam_clock_parts *p, int value, int n_digits) {
     p->year = n_digits > 2 ? value : value + (value < 50 ? 2000 : 1900);
 }
 
 /* "15", "15th", "2004", "04". */
-static int take_number(struct parts *p, const char *word) {
+static int take_number(struct cam_clock_parts *p, const char *word) {
     int n = count_digits(word);
     const char *after = word + n;
     if (n > 4 || (*after && strcmp(after, ".") != 0 && strcmp(after, "st") != 0 &&
@@ -241,7 +224,7 @@ static int take_number(struct parts *p, const char *word) {
 
 /* "2006/09/15", "15/09/2006", "9/15/2006": with both up to 12, the month is first, as Americans
  * have it. */
-static int take_slashes(struct parts *p, const char *word) {
+static int take_slashes(struct cam_clock_parts *p, const char *word) {
     int part[3], n_first = count_digits(word), n_last = 0;
     for (int i = 0; i < 3; i++) {
         n_last = count_digits(word);
@@ -258,7 +241,7 @@ static int take_slashes(struct parts *p, const char *word) {
     return *word ? -1 : 0;
 }
 
-static int take_time(struct parts *p, const char *word) {
+static int take_time(struct cam_clock_parts *p, const char *word) {
     if (clock_time(p, &word) != 0)
         return -1;
     if (strncmp(word, "pm", 2) == 0 && p->hour < 12)
@@ -270,7 +253,7 @@ static int take_time(struct parts *p, const char *word) {
     return 0;
 }
 
-static int take_letters(struct parts *p, const char *word, int *has_time) {
+static int take_letters(struct cam_clock_parts *p, const char *word, int *has_time) {
     if (p->month == UNSET && (p->month = month_of(word)) != UNSET)
         return 0;
     if (is_weekday(word))
@@ -284,7 +267,7 @@ static int take_letters(struct parts *p, const char *word, int *has_time) {
     return 0;
 }
 
-static int take_word(struct parts *p, const char *word, int *has_time) {
+static int take_word(struct cam_clock_parts *p, const char *word, int *has_time) {
     if (isdigit((unsigned char)*word)) {
         if (strchr(word, ':')) {
             *has_time = 1;
@@ -299,10 +282,10 @@ static int take_word(struct parts *p, const char *word, int *has_time) {
     return isalpha((unsigned char)*word) ? take_letters(p, word, has_time) : 0;
 }
 
-static int parse_words(char *text, struct parts *p) {
+static int parse_words(char *text, struct cam_clock_parts *p) {
     char *rest = NULL;
     int has_time = 0, n_words = 0;
-    *p = (struct parts){.year = UNSET, .month = UNSET, .day = UNSET};
+    *p = (struct cam_clock_parts){.year = UNSET, .month = UNSET, .day = UNSET};
     for (char *c = text; *c; c++) /* 01-Jan-04 is three words; -0500 and 2004-05 are one */
         if (*c == '-' && c > text &&
             (isalpha((unsigned char)c[-1]) || isalpha((unsigned char)c[1])) &&
@@ -317,7 +300,7 @@ static int parse_words(char *text, struct parts *p) {
 
 int cam_date_parse(const char *bytes, size_t n_bytes, int64_t *unix_ms) {
     char text[MAX_DATE_BYTES];
-    struct parts parts = {0};
+    struct cam_clock_parts parts = {0};
     while (n_bytes && isspace((unsigned char)bytes[n_bytes - 1]))
         n_bytes--;
     while (n_bytes && isspace((unsigned char)*bytes))
@@ -328,8 +311,8 @@ int cam_date_parse(const char *bytes, size_t n_bytes, int64_t *unix_ms) {
         text[i] = (char)tolower((unsigned char)bytes[i]);
     text[n_bytes] = '\0';
     if (parse_iso(text, &parts) == 0)
-        return finish(&parts, unix_ms);
+        return cam_clock_from_parts(&parts, unix_ms);
     if (parse_words(text, &parts) == 0)
-        return finish(&parts, unix_ms);
+        return cam_clock_from_parts(&parts, unix_ms);
     return -1;
 }
