@@ -85,8 +85,8 @@ static size_t picks(const struct bench *b) {
 /* ---- products ---- */
 
 static void run_product(struct bench *b, const struct kernel *k) {
-    cam_gemm_threads(b->threads, &b->arena, k->ta, k->tb, k->m, k->n, k->k, 1, b->a,
-                     k->ta ? k->m : k->k, b->b, k->tb ? k->k : k->n, 0, b->c, k->n);
+    cam_gemm_threads(b->config->products, b->threads, &b->arena, k->ta, k->tb, k->m, k->n, k->k, 1,
+                     b->a, k->ta ? k->m : k->k, b->b, k->tb ? k->k : k->n, 0, b->c, k->n);
 }
 
 static void small_block(void *context, size_t i_block, size_t i_worker) {
@@ -94,8 +94,8 @@ static void small_block(void *context, size_t i_block, size_t i_worker) {
     const struct kernel *k = b->running;
     (void)i_block;
     size_t apart = k->m * k->n;
-    cam_gemm(k->ta, k->tb, k->m, k->n, k->k, 1, b->a, k->ta ? k->m : k->k, b->b,
-             k->tb ? k->k : k->n, 0, b->c + i_worker * apart, k->n);
+    cam_gemm(b->config->products, k->ta, k->tb, k->m, k->n, k->k, 1, b->a, k->ta ? k->m : k->k,
+             b->b, k->tb ? k->k : k->n, 0, b->c + i_worker * apart, k->n);
 }
 
 static void small_blas_block(void *context, size_t i_block, size_t i_worker) {
@@ -543,8 +543,11 @@ static enum cam_status bench_init(struct bench *b, const struct cam_kernel_confi
     cam_arena_init(&b->arena);
     cam_params_init(&b->params);
     CAM_TRY(cam_threads_new(config->n_threads, &b->threads));
-    b->pass = (struct cam_pass){
-        .threads = b->threads, .arena = &b->arena, .n_tokens = config->n_tokens, .training = 1};
+    b->pass = (struct cam_pass){.threads = b->threads,
+                                .arena = &b->arena,
+                                .n_tokens = config->n_tokens,
+                                .training = 1,
+                                .products = config->products};
     CAM_TRY(make_layer(b));
     CAM_TRY(make_rows(b));
     list_products(b);

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "bench/timing.h"
+#include "math/blas.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 struct cam_kernel_config {
     size_t n_tokens, width, hidden, vocabulary; /* of products and rows */
     size_t heads, top_k, key_width, subkeys;    /* of the PEER layer whose rows are gathered */
+    enum cam_products products;
     int n_threads;
     size_t n_repeats;
     uint64_t seed;

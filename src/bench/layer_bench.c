@@ -156,8 +156,11 @@ static enum cam_status layer_init(struct layer *l, const struct cam_layer_config
     CAM_TRY(cam_threads_new(c->n_threads, &l->threads));
     CAM_TRY(cam_ff_peer.create(&config, &l->params, &l->ff));
     CAM_TRY(note_table(l));
-    l->pass = (struct cam_pass){
-        .threads = l->threads, .arena = &l->arena, .n_tokens = c->n_tokens, .training = 1};
+    l->pass = (struct cam_pass){.threads = l->threads,
+                                .arena = &l->arena,
+                                .n_tokens = c->n_tokens,
+                                .training = 1,
+                                .products = c->products};
     return make_inputs(l);
 }
 
@@ -198,7 +201,8 @@ static void run_rest(struct layer *l, const cam_real *x, const cam_real *dy, str
                                       .epsilon = 1e-8,
                                       .momentum = 0.95,
                                       .grad_scale = 1,
-                                      .step = l->n_steps};
+                                      .step = l->n_steps,
+                                      .products = c->products};
     double start = cam_clock_seconds();
     cam_params_zero_grad(&l->params);
     memset(l->dx, 0, c->n_tokens * c->width * sizeof *l->dx);

@@ -188,13 +188,17 @@ static void step_apart(struct rig *rig, struct tally *tally) {
                                       .weight_decay = recipe->weight_decay,
                                       .momentum = recipe->momentum,
                                       .grad_scale = 1,
-                                      .step = rig->n_steps};
+                                      .step = rig->n_steps,
+                                      .products = rig->config->shape.products};
     struct cam_update update = {
         .lr = optimizer.lr, .grad_scale = 1, .beta1 = recipe->beta1, .beta2 = recipe->beta2,
         .step = rig->n_steps};
     cam_arena_reset(&rig->arena);
-    struct cam_pass pass = {
-        .threads = rig->threads, .arena = &rig->arena, .n_tokens = n, .training = 1};
+    struct cam_pass pass = {.threads = rig->threads,
+                            .arena = &rig->arena,
+                            .n_tokens = n,
+                            .training = 1,
+                            .products = rig->config->shape.products};
     cam_real *nll = cam_arena_alloc(&rig->arena, n * sizeof *nll);
     cam_real *weights = cam_arena_alloc(&rig->arena, n * sizeof *weights);
     for (size_t i = 0; i < n; i++)

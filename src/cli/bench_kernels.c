@@ -11,13 +11,11 @@ struct options {
 };
 
 static enum cam_status parse(struct cam_cli *cli, struct options *o) {
-    static const struct option longs[] = {{"experts", required_argument, NULL, 'e'},
-                                          {"width", required_argument, NULL, 'w'},
-                                          {"tokens", required_argument, NULL, 't'},
-                                          {"threads", required_argument, NULL, 'n'},
-                                          {"repeat", required_argument, NULL, 'r'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"experts", required_argument, NULL, 'e'}, {"width", required_argument, NULL, 'w'},
+        {"tokens", required_argument, NULL, 't'},  {"threads", required_argument, NULL, 'n'},
+        {"repeat", required_argument, NULL, 'r'},  {"bf16", no_argument, NULL, 'b'},
+        {"json", no_argument, NULL, 'j'},          {0}};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t width = 256, tokens = 2048, repeat = 7;
     int64_t threads = cores > 0 && cores <= 256 ? cores : 1;
@@ -36,6 +34,8 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
             status = cam_cli_number("--threads", optarg, 1, 256, &threads);
         else if (found == 'r')
             status = cam_cli_number("--repeat", optarg, 1, CAM_MAX_SAMPLES, &repeat);
+        else if (found == 'b')
+            o->config.products = CAM_PRODUCTS_BF16;
         else if (found == 'j')
             o->json = 1;
         else

@@ -93,6 +93,9 @@ static enum cam_status parse_one(struct cam_cli *cli, int found, struct options 
         return *c->python ? CAM_OK : cam_bench_python(CAM_DEFAULT_PYTHON, c->python);
     case 'p':
         return cam_bench_python(optarg, c->python);
+    case 'b':
+        c->products = CAM_PRODUCTS_BF16;
+        return CAM_OK;
     case 'j':
         o->json = 1;
         return CAM_OK;
@@ -116,6 +119,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
                                           {"growth", no_argument, NULL, 'g'},
                                           {"vs-torch", no_argument, NULL, 'v'},
                                           {"python", required_argument, NULL, 'p'},
+                                          {"bf16", no_argument, NULL, 'b'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

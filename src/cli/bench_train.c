@@ -15,7 +15,7 @@ struct options {
     struct cam_cli_list set, ff;
     size_t subkeys; /* 0: as the settings say */
     int64_t vocabulary, repeat, threads;
-    int plain, json;
+    int plain, bf16, json;
     char python[256];
 };
 
@@ -36,6 +36,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
                                           {"vs-plain", no_argument, NULL, 'l'},
                                           {"vs-torch", no_argument, NULL, 't'},
                                           {"python", required_argument, NULL, 'y'},
+                                          {"bf16", no_argument, NULL, 'b'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -63,6 +64,8 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
             status = *o->python ? CAM_OK : cam_bench_python(CAM_DEFAULT_PYTHON, o->python);
         else if (found == 'y')
             status = cam_bench_python(optarg, o->python);
+        else if (found == 'b')
+            o->bf16 = 1;
         else if (found == 'j')
             o->json = 1;
         else
@@ -110,6 +113,7 @@ static enum cam_status configure(const struct options *o, const char *ff, struct
     CAM_TRY(o->preset ? cam_preset_apply(o->preset, &settings) : set_default_shape(&settings));
     for (size_t i = 0; i < o->set.n; i++)
         CAM_TRY(cam_cli_set(&settings, o->set.items[i]));
+    settings.model_bf16 |= o->bf16;
     if (o->subkeys) {
         snprintf(number, sizeof number, "%zu", o->subkeys);
         CAM_TRY(cam_settings_set(&settings, "peer.subkeys", number));

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "math/blas.h"
 #include "store/history.h"
 #include "store/journal.h"
 
@@ -29,7 +30,7 @@ static const char help[] =
 
 struct extra {
     char policy[128], preset[64];
-    int64_t feeds, failing;
+    int64_t feeds, failing, bf16;
     struct cam_inbox inbox;
     pid_t owner;
     json_t *service; /* what the owner published, NULL if nothing */
@@ -54,6 +55,9 @@ static enum cam_status read_extra(const struct cam_cli *cli, struct cam_database
                            extra->policy, sizeof extra->policy));
     CAM_TRY(cam_query_text(database, "SELECT value FROM v1_settings WHERE key = 'model.preset'",
                            NULL, extra->preset, sizeof extra->preset));
+    CAM_TRY(cam_query_int(database,
+                          "SELECT value = 'true' FROM v1_settings WHERE key = 'model.bf16'", NULL,
+                          0, &extra->bf16));
     CAM_TRY(cam_journal_inbox(database, &extra->inbox));
     CAM_TRY(cam_query_int(database,
                           "SELECT count(*) FROM v1_feeds WHERE state = 'active' AND failures > 0",
@@ -68,23 +72,27 @@ static json_t *inbox_json(const struct cam_inbox *inbox) {
                      "max_bytes", (json_int_t)inbox->max_bytes, "full", inbox->is_full);
 }
 
+static enum cam_products products_of(const struct extra *extra) {
+    return extra->bf16 ? CAM_PRODUCTS_BF16 : CAM_PRODUCTS_FP32;
+}
+
 static enum cam_status print_json(const struct cam_counts *c, const struct extra *extra) {
     json_t *documents =
         json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "journalled", (json_int_t)c->journalled, "trained",
                   (json_int_t)c->trained, "pending", (json_int_t)c->pending, "quarantined",
                   (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out, "set_aside",
                   (json_int_t)c->set_aside);
-    return cam_cli_print_json(
-        json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o,s:O?}", "documents",
-                  documents, "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts,
-                  "generations", (json_int_t)c->generations, "lineage", (json_int_t)c->lineage,
-                  "step", (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot),
-                  "model_hash", cam_cli_json_text(c->model_hash), "bits_per_byte",
-                  cam_cli_json_real(c->bits_per_byte), "policy", cam_cli_json_text(extra->policy),
-                  "preset", cam_cli_json_text(extra->preset), "feeds", (json_int_t)extra->feeds,
-                  "feeds_failing", (json_int_t)extra->failing, "inbox", inbox_json(&extra->inbox),
-                  "running", extra->owner ? json_integer((json_int_t)extra->owner) : json_null(),
-                  "service", extra->service));
+    return cam_cli_print_json(json_pack(
+        "{s:o,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:s,s:o,s:O?}", "documents",
+        documents, "tokens", (json_int_t)c->tokens, "experts", (json_int_t)c->experts,
+        "generations", (json_int_t)c->generations, "lineage", (json_int_t)c->lineage, "step",
+        (json_int_t)c->step, "snapshot", cam_cli_json_text(c->snapshot), "model_hash",
+        cam_cli_json_text(c->model_hash), "bits_per_byte", cam_cli_json_real(c->bits_per_byte),
+        "policy", cam_cli_json_text(extra->policy), "preset", cam_cli_json_text(extra->preset),
+        "feeds", (json_int_t)extra->feeds, "feeds_failing", (json_int_t)extra->failing, "inbox",
+        inbox_json(&extra->inbox), "products", cam_products_name(products_of(extra)), "running",
+        extra->owner ? json_integer((json_int_t)extra->owner) : json_null(), "service",
+        extra->service));
 }
 
 static void print_service(const struct extra *extra) {
@@ -126,6 +134,10 @@ static void print_lines(const struct cam_counts *c, const struct extra *extra) {
     if (extra->failing)
         printf(", %lld failing (cambium feed list)", (long long)extra->failing);
     putchar('\n');
+    if (extra->bf16)
+        printf("products       bf16, %s\n", cam_products_fast(products_of(extra))
+                                                ? "by AMX"
+                                                : "emulated on this processor: slow");
     if (extra->inbox.is_full)
         printf("inbox          full: %s, %s bytes wait for training; fetching pauses\n",
                cam_cli_counted(extra->inbox.documents, "document"),

@@ -29,7 +29,10 @@ static void score_rows(void *context) {
     struct cam_scorer *scorer = context;
     size_t t = scorer->t, n = scorer->n_rows * t;
     cam_arena_reset(scorer->arena);
-    struct cam_pass pass = {.threads = scorer->threads, .arena = scorer->arena, .n_tokens = n};
+    struct cam_pass pass = {.threads = scorer->threads,
+                            .arena = scorer->arena,
+                            .n_tokens = n,
+                            .products = scorer->model->shape.products};
     cam_real *nll = cam_arena_alloc(scorer->arena, n * sizeof *nll);
     cam_model_forward(scorer->model, &pass, scorer->n_rows, scorer->tokens);
     cam_model_loss(scorer->model, &pass, scorer->targets, scorer->weights, nll);

@@ -1,6 +1,8 @@
 #include "math/blas.h"
 
 #include "math/gemm.h"
+#include "math/gemm_amx.h"
+#include "math/gemm_rounded.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -21,6 +23,7 @@ typedef void syrk_fn(int order, int part, int trans, int n, int k, cam_real alph
 static gemm_fn *gemm;
 static syrk_fn *syrk;
 static int own; /* 1: products by math/gemm.h */
+static int amx; /* 1: those in bfloat16 by math/gemm_amx.h */
 static char core_name[64] = "none";
 static char build_text[160];
 static char open_error[256];
@@ -81,6 +84,7 @@ static void open_once(void) {
     }
     set_threads(1);
     own = cam_gemm_own();
+    amx = cam_amx_open();
     snprintf(core_name, sizeof core_name, "%sOpenBLAS %s", own ? "own AVX-512, " : "", core_of());
     if (build_of)
         strncpy(build_text, build_of(), sizeof build_text - 1);
@@ -106,14 +110,44 @@ void cam_gemm_blas(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_
          (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
-void cam_gemm(enum cam_transpose ta, enum cam_transpose tb, size_t m, size_t n, size_t k,
-              cam_real alpha, const cam_real *a, size_t lda, const cam_real *b, size_t ldb,
-              cam_real beta, cam_real *c, size_t ldc) {
-    (own ? cam_gemm_block : cam_gemm_blas)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+const char *cam_products_name(enum cam_products products) {
+    return products == CAM_PRODUCTS_BF16 ? "bf16" : "fp32";
 }
 
-void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, cam_real *c,
-              size_t ldc) {
+/* Whether operands are to be rounded. */
+static int rounds(enum cam_products products) {
+    return products == CAM_PRODUCTS_BF16 && sizeof(cam_real) == sizeof(float);
+}
+
+int cam_products_fast(enum cam_products products) {
+    return !rounds(products) || cam_amx_open();
+}
+
+void cam_products_core(enum cam_products products, char *text, size_t n_bytes) {
+    snprintf(text, n_bytes, "%s%s",
+             !rounds(products) ? ""
+             : amx             ? "AMX bf16, "
+                               : "emulated bf16, ",
+             core_name);
+}
+
+void cam_gemm(enum cam_products products, enum cam_transpose ta, enum cam_transpose tb, size_t m,
+              size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda, const cam_real *b,
+              size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
+    if (rounds(products))
+        (amx ? cam_amx_block : cam_gemm_rounded)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c,
+                                                 ldc);
+    else
+        (own ? cam_gemm_block : cam_gemm_blas)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c,
+                                               ldc);
+}
+
+void cam_gram(enum cam_products products, size_t n, size_t k, cam_real alpha, const cam_real *a,
+              size_t lda, cam_real *c, size_t ldc) {
+    if (rounds(products)) { /* both halves: they are the same bits */
+        cam_gemm(products, CAM_PLAIN, CAM_TRANSPOSED, n, n, k, alpha, a, lda, a, lda, 0, c, ldc);
+        return;
+    }
     if (own) {
         cam_gemm_gram(n, k, alpha, a, lda, c, ldc);
         return;
@@ -125,6 +159,7 @@ void cam_gram(size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
 }
 
 struct product {
+    enum cam_products products;
     enum cam_transpose ta, tb;
     size_t m, n, k, lda, ldb, ldc;
     cam_real alpha, beta;
@@ -141,14 +176,19 @@ static void product_block(void *context, size_t i_block, size_t i_worker) {
     size_t n = p->n - col < p->cols ? p->n - col : p->cols;
     const cam_real *a = p->a + (p->ta ? row : row * p->lda);
     const cam_real *b = p->b + (p->tb ? col * p->ldb : col);
-    cam_gemm(p->ta, p->tb, m, n, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta,
+    cam_gemm(p->products, p->ta, p->tb, m, n, p->k, p->alpha, a, p->lda, b, p->ldb, p->beta,
              p->c + row * p->ldc + col, p->ldc);
 }
 
-void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum cam_transpose ta,
-                      enum cam_transpose tb, size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
+void cam_gemm_threads(enum cam_products products, struct cam_threads *threads,
+                      struct cam_arena *arena, enum cam_transpose ta, enum cam_transpose tb,
+                      size_t m, size_t n, size_t k, cam_real alpha, const cam_real *a, size_t lda,
                       const cam_real *b, size_t ldb, cam_real beta, cam_real *c, size_t ldc) {
-    if (own) {
+    if (rounds(products) && amx) {
+        cam_amx_shared(threads, arena, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    if (own && !rounds(products)) {
         cam_gemm_shared(threads, arena, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
         return;
     }
@@ -159,7 +199,8 @@ void cam_gemm_threads(struct cam_threads *threads, struct cam_arena *arena, enum
         rows /= 2;
     if ((m + rows - 1) / rows < 2 && n >= 512)
         cols = (n / 2 + 63) / 64 * 64;
-    struct product p = {.ta = ta,
+    struct product p = {.products = products,
+                        .ta = ta,
                         .tb = tb,
                         .m = m,
                         .n = n,

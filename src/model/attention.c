@@ -94,15 +94,15 @@ static void mix_block(void *context, size_t i_block, size_t i_worker) {
     cam_real scale = (cam_real)(1.0 / sqrt((double)w));
     for (size_t row = 0; row < t; row += TILE) {
         size_t m = t - row < TILE ? t - row : TILE, n = row + m;
-        cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, m, n, w, scale, q + row * heads * w, heads * w, k,
-                 kv * w, 0, p + row * t, t);
+        cam_gemm(job->pass->products, CAM_PLAIN, CAM_TRANSPOSED, m, n, w, scale,
+                 q + row * heads * w, heads * w, k, kv * w, 0, p + row * t, t);
         for (size_t i = 0; i < m; i++) {
             cam_real *line = p + (row + i) * t;
             cam_softmax(line, row + i + 1);
             memset(line + row + i + 1, 0, (n - row - i - 1) * sizeof *line);
         }
-        cam_gemm(CAM_PLAIN, CAM_PLAIN, m, w, n, 1, p + row * t, t, v, stride, 0,
-                 o + row * heads * w, heads * w);
+        cam_gemm(job->pass->products, CAM_PLAIN, CAM_PLAIN, m, w, n, 1, p + row * t, t, v, stride,
+                 0, o + row * heads * w, heads * w);
     }
 }
 
@@ -116,13 +116,13 @@ void cam_attention_forward(struct cam_attention *a, const struct cam_pass *pass,
     a->inverse_rms = cam_arena_alloc(pass->arena, n * (heads + kv) * sizeof(cam_real));
     a->weights = cam_arena_alloc(pass->arena, n * heads * t * sizeof(cam_real));
     a->mixed = cam_arena_alloc(pass->arena, n * heads * w * sizeof(cam_real));
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, stride, a->width, 1, x, a->width,
-                     a->qkv->value, stride, 0, a->raw, stride);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, stride,
+                     a->width, 1, x, a->width, a->qkv->value, stride, 0, a->raw, stride);
     struct job job = {.a = a, .pass = pass, .t = t};
     cam_threads_run(pass->threads, (n + ROWS - 1) / ROWS, prepare_block, &job);
     cam_threads_run(pass->threads, n_sequences * heads, mix_block, &job);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, a->width, heads * w, 1, a->mixed,
-                     heads * w, a->out->value, a->width, 1, y, a->width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, a->width,
+                     heads * w, 1, a->mixed, heads * w, a->out->value, a->width, 1, y, a->width);
 }
 
 /* Gradients of one (sequence, head, tile) given its part of d_mixed; dk and dv accumulate. */
@@ -143,15 +143,19 @@ static void mix_tile_backward(const struct job *job, size_t b, size_t h, size_t 
     cam_real *dv = job->d_raw + b * t * stride + (heads + kv + g) * w;
     cam_real scale = (cam_real)(1.0 / sqrt((double)w));
 
-    cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, n, w, m, 1, p, t, d_o, heads * w, 1, dv, stride);
-    cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, m, n, w, 1, d_o, heads * w, v, stride, 0, scratch, t);
+    cam_gemm(job->pass->products, CAM_TRANSPOSED, CAM_PLAIN, n, w, m, 1, p, t, d_o, heads * w, 1,
+             dv, stride);
+    cam_gemm(job->pass->products, CAM_PLAIN, CAM_TRANSPOSED, m, n, w, 1, d_o, heads * w, v, stride,
+             0, scratch, t);
     for (size_t i = 0; i < m; i++) { /* softmax backward: dS = P * (dP - sum P dP) */
         cam_real along = cam_dot(d_o + i * heads * w, o + i * heads * w, w);
         for (size_t j = 0; j < n; j++)
             scratch[i * t + j] = p[i * t + j] * (scratch[i * t + j] - along) * scale;
     }
-    cam_gemm(CAM_PLAIN, CAM_PLAIN, m, w, n, 1, scratch, t, k, kv * w, 0, dq, heads * w);
-    cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, n, w, m, 1, scratch, t, q, heads * w, 1, dk, kv * w);
+    cam_gemm(job->pass->products, CAM_PLAIN, CAM_PLAIN, m, w, n, 1, scratch, t, k, kv * w, 0, dq,
+             heads * w);
+    cam_gemm(job->pass->products, CAM_TRANSPOSED, CAM_PLAIN, n, w, m, 1, scratch, t, q, heads * w,
+             1, dk, kv * w);
 }
 
 /* One (sequence, key/value head): its query heads in order, so sums have one order. */
@@ -209,18 +213,22 @@ void cam_attention_backward(struct cam_attention *a, const struct cam_pass *pass
     job.gain_partial = cam_arena_alloc(pass->arena, n_blocks * 2 * w * sizeof(cam_real));
     job.scratch = cam_arena_alloc(pass->arena, workers * TILE * t * sizeof(cam_real));
 
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, heads * w, a->width, n, 1,
-                     a->mixed, heads * w, dy, a->width, 1, a->out->grad, a->width);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, heads * w, a->width, 1, dy,
-                     a->width, a->out->value, a->width, 0, job.d_mixed, heads * w);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN,
+                     heads * w, a->width, n, 1, a->mixed, heads * w, dy, a->width, 1, a->out->grad,
+                     a->width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n,
+                     heads * w, a->width, 1, dy, a->width, a->out->value, a->width, 0, job.d_mixed,
+                     heads * w);
     cam_threads_run(pass->threads, n_sequences * kv, mix_backward_block, &job);
     cam_threads_run(pass->threads, n_blocks, prepare_backward_block, &job);
     for (size_t i = 0; i < n_blocks; i++) {
         cam_axpy(1, job.gain_partial + i * 2 * w, a->q_gain->grad, w);
         cam_axpy(1, job.gain_partial + i * 2 * w + w, a->k_gain->grad, w);
     }
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, a->width, stride, n, 1, x,
-                     a->width, job.d_raw, stride, 1, a->qkv->grad, stride);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, a->width, stride, 1, job.d_raw,
-                     stride, a->qkv->value, stride, 1, dx, a->width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN,
+                     a->width, stride, n, 1, x, a->width, job.d_raw, stride, 1, a->qkv->grad,
+                     stride);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n,
+                     a->width, stride, 1, job.d_raw, stride, a->qkv->value, stride, 1, dx,
+                     a->width);
 }

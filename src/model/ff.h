@@ -24,7 +24,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/threads.h"
-#include "math/real.h"
+#include "math/blas.h"
 #include "model/param.h"
 
 #include <stddef.h>
@@ -35,7 +35,8 @@ struct cam_pass {
     struct cam_threads *threads;
     struct cam_arena *arena;
     size_t n_tokens;
-    int training; /* 1: keep what backward needs */
+    int training;               /* 1: keep what backward needs */
+    enum cam_products products; /* of the fast paths; backward's are those of its forward */
 };
 
 enum cam_activation {

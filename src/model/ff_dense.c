@@ -80,13 +80,13 @@ static void forward(struct cam_ff *ff, const struct cam_pass *pass, const cam_re
     d->n_tokens = n;
     d->pre = cam_arena_alloc(pass->arena, cam_lanes_up(n * c) * sizeof(cam_real));
     d->h = cam_arena_alloc(pass->arena, cam_lanes_up(n * f) * sizeof(cam_real));
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, c, width, 1, x, width,
-                     d->in->value, c, 0, d->pre, c);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, c, width,
+                     1, x, width, d->in->value, c, 0, d->pre, c);
     for (size_t i = n * c; i < cam_lanes_up(n * c); i++)
         d->pre[i] = 0;
     cam_threads_run(pass->threads, (n + ROWS - 1) / ROWS, activate_block, d);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, width, f, 1, d->h, f,
-                     d->out->value, width, 1, y, width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, width, f,
+                     1, d->h, f, d->out->value, width, 1, y, width);
 }
 
 static void backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_real *x,
@@ -94,15 +94,15 @@ static void backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_r
     struct cam_dense *d = (struct cam_dense *)ff;
     size_t n = pass->n_tokens, width = ff->config.width, f = ff->config.hidden, c = d->in->cols;
     d->dh = cam_arena_alloc(pass->arena, n * f * sizeof(cam_real));
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, f, width, n, 1, d->h, f,
-                     dy, width, 1, d->out->grad, width);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, f, width, 1, dy,
-                     width, d->out->value, width, 0, d->dh, f);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, f,
+                     width, n, 1, d->h, f, dy, width, 1, d->out->grad, width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, f,
+                     width, 1, dy, width, d->out->value, width, 0, d->dh, f);
     cam_threads_run(pass->threads, (n + ROWS - 1) / ROWS, activate_backward_block, d);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, width, c, n, 1, x,
-                     width, d->pre, c, 1, d->in->grad, c);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, width, c, 1, d->pre,
-                     c, d->in->value, c, 1, dx, width);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, width,
+                     c, n, 1, x, width, d->pre, c, 1, d->in->grad, c);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n,
+                     width, c, 1, d->pre, c, d->in->value, c, 1, dx, width);
 }
 
 double cam_dense_flops(const struct cam_ff *ff) {

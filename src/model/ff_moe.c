@@ -103,6 +103,7 @@ struct run {
 struct job {
     struct cam_moe *moe;
     int training;
+    enum cam_products products;
     const struct run *run;
     const cam_real *x, *dy;
     cam_real *y, *dx;
@@ -211,11 +212,11 @@ static void forward_run(void *context, size_t i_run, size_t i_worker) {
     for (size_t s = run->from; s < run->to; s++)
         memcpy(last->x + s * D, job->x + last->choice[s] / CAM_MOE_CHOICES * D,
                D * sizeof(cam_real));
-    cam_gemm(CAM_PLAIN, CAM_PLAIN, n, 2 * F, D, 1, last->x + run->from * D, D,
+    cam_gemm(job->products, CAM_PLAIN, CAM_PLAIN, n, 2 * F, D, 1, last->x + run->from * D, D,
              moe->in[run->expert]->value, 2 * F, 0, last->pre + run->from * 2 * F, 2 * F);
     for (size_t s = run->from; s < run->to; s++)
         cam_swiglu(last->pre + s * 2 * F, last->pre + s * 2 * F + F, last->h + s * F, F);
-    cam_gemm(CAM_PLAIN, CAM_PLAIN, n, D, F, 1, last->h + run->from * F, F,
+    cam_gemm(job->products, CAM_PLAIN, CAM_PLAIN, n, D, F, 1, last->h + run->from * F, F,
              moe->out[run->expert]->value, D, 0, last->o + run->from * D, D);
 }
 
@@ -254,10 +255,11 @@ static void forward(struct cam_ff *ff, const struct cam_pass *pass, const cam_re
     struct cam_moe *moe = cam_moe_of(ff);
     size_t N = pass->n_tokens, E = moe->n_experts, D = ff->config.width;
     size_t n_blocks = (N + TOKENS - 1) / TOKENS;
-    struct job job = {.moe = moe, .training = pass->training, .x = x, .y = y};
+    struct job job = {
+        .moe = moe, .training = pass->training, .products = pass->products, .x = x, .y = y};
     last_init(moe, pass);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, E, D, 1, x, D,
-                     moe->router->value, E, 0, moe->last.p, E);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, E, D, 1,
+                     x, D, moe->router->value, E, 0, moe->last.p, E);
     cam_threads_run(pass->threads, n_blocks, route_block, &job);
     assign_slots(moe, cam_moe_capacity(moe, N, pass->training));
     moe->balance = pass->training ? balance_loss(moe) : 0;
@@ -285,12 +287,12 @@ static void backward_run(void *context, size_t i_run, size_t i_worker) {
         memset(o, 0, D * sizeof *o);
         cam_axpy(last->gate[i], dy, o, D);
     }
-    cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n, F, D, 1, last->o + from * D, D,
+    cam_gemm(job->products, CAM_PLAIN, CAM_TRANSPOSED, n, F, D, 1, last->o + from * D, D,
              moe->out[run->expert]->value, D, 0, job->dh + from * F, F);
     for (size_t s = from; s < run->to; s++)
         cam_swiglu_backward(last->pre + s * 2 * F, last->pre + s * 2 * F + F, job->dh + s * F, F);
-    cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n, D, 2 * F, 1, last->pre + from * 2 * F, 2 * F,
-             moe->in[run->expert]->value, 2 * F, 0, job->d_in + from * D, D);
+    cam_gemm(job->products, CAM_PLAIN, CAM_TRANSPOSED, n, D, 2 * F, 1, last->pre + from * 2 * F,
+             2 * F, moe->in[run->expert]->value, 2 * F, 0, job->d_in + from * D, D);
 }
 
 /* Gradients of one matrix: in and out of an expert are two blocks. */
@@ -304,10 +306,10 @@ static void matrix_block(void *context, size_t i_block, size_t i_worker) {
     if (n == 0)
         return;
     if (i_block % 2)
-        cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, F, D, n, 1, last->h + from * F, F, last->o + from * D,
-                 D, 1, moe->out[e]->grad, D);
+        cam_gemm(job->products, CAM_TRANSPOSED, CAM_PLAIN, F, D, n, 1, last->h + from * F, F,
+                 last->o + from * D, D, 1, moe->out[e]->grad, D);
     else
-        cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, D, 2 * F, n, 1, last->x + from * D, D,
+        cam_gemm(job->products, CAM_TRANSPOSED, CAM_PLAIN, D, 2 * F, n, 1, last->x + from * D, D,
                  last->pre + from * 2 * F, 2 * F, 1, moe->in[e]->grad, 2 * F);
 }
 
@@ -347,7 +349,7 @@ static void backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_r
     struct cam_arena *arena = pass->arena;
     size_t N = pass->n_tokens, n = CAM_MOE_CHOICES * N, E = moe->n_experts, D = ff->config.width;
     struct run *run = alloc_runs(moe, arena);
-    struct job job = {.moe = moe, .run = run, .dy = dy, .dx = dx};
+    struct job job = {.moe = moe, .products = pass->products, .run = run, .dy = dy, .dx = dx};
     job.dh = cam_arena_alloc(arena, n * moe->hidden * sizeof(cam_real));
     job.d_in = cam_arena_alloc(arena, n * D * sizeof(cam_real));
     job.d_gate = cam_arena_alloc(arena, n * sizeof(cam_real));
@@ -355,10 +357,10 @@ static void backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_r
     cam_threads_run(pass->threads, list_runs(moe, run), backward_run, &job);
     cam_threads_run(pass->threads, 2 * E, matrix_block, &job);
     cam_threads_run(pass->threads, (N + TOKENS - 1) / TOKENS, token_block, &job);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, D, E, N, 1, x, D,
-                     job.dr, E, 1, moe->router->grad, E);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, N, D, E, 1, job.dr, E,
-                     moe->router->value, E, 1, dx, D);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, D, E, N,
+                     1, x, D, job.dr, E, 1, moe->router->grad, E);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, N, D, E,
+                     1, job.dr, E, moe->router->value, E, 1, dx, D);
 }
 
 double cam_moe_auxiliary(const struct cam_ff *ff) {

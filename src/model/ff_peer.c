@@ -127,7 +127,8 @@ void cam_peer_last_init(struct cam_peer *peer, const struct cam_pass *pass) {
     struct cam_arena *arena = pass->arena;
     size_t N = pass->n_tokens, M = peer->n_picks, P = c->heads;
     struct cam_peer_last *last = &peer->last;
-    *last = (struct cam_peer_last){.arena = arena, .n_tokens = N, .training = pass->training};
+    *last = (struct cam_peer_last){
+        .arena = arena, .n_tokens = N, .training = pass->training, .products = pass->products};
     last->query = cam_arena_alloc(arena, N * P * 2 * c->key_width * sizeof(cam_real));
     last->factor = cam_arena_alloc(arena, N * P * 2 * sizeof(cam_real));
     last->expert = cam_arena_alloc(arena, N * M * sizeof(uint32_t));
@@ -149,8 +150,8 @@ void cam_peer_forward(struct cam_ff *ff, const struct cam_pass *pass, const cam_
     size_t N = pass->n_tokens, D = ff->config.width, Q = peer->query->cols;
     size_t n_workers = (size_t)cam_threads_count(pass->threads);
     cam_peer_last_init(peer, pass);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, Q, D, 1, x, D,
-                     peer->query->value, Q, 0, peer->last.query, Q);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, N, Q, D, 1,
+                     x, D, peer->query->value, Q, 0, peer->last.query, Q);
     cam_peer_pack_subkeys(peer, pass);
     struct forward f = {.peer = peer, .x = x, .y = y};
     f.scratch = cam_arena_alloc(pass->arena, n_workers * sizeof *f.scratch);

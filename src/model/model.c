@@ -286,8 +286,8 @@ void cam_model_forward(struct cam_model *model, const struct cam_pass *pass, siz
     model->rms_final = alloc_rows(pass, 1);
     norm_forward(pass, model->norm_final, x, model->h_final, model->rms_final);
     model->logits = alloc_rows(pass, v);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, v, d, 1, model->h_final, d,
-                     model->embedding->value, d, 0, model->logits, v);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, n, v, d,
+                     1, model->h_final, d, model->embedding->value, d, 0, model->logits, v);
 }
 
 static void loss_block(void *context, size_t i_block, size_t i_worker) {
@@ -336,10 +336,10 @@ void cam_model_backward(struct cam_model *model, const struct cam_pass *pass) {
     size_t d = model->shape.width, v = model->shape.vocabulary, n = pass->n_tokens;
     cam_real *dh = alloc_rows(pass, d), *dx = alloc_rows(pass, d);
     memset(dx, 0, n * d * sizeof *dx);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, d, v, 1, model->logits, v,
-                     model->embedding->value, d, 0, dh, d);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, v, d, n, 1, model->logits, v,
-                     model->h_final, d, 1, model->embedding->grad, d);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_PLAIN, n, d, v, 1,
+                     model->logits, v, model->embedding->value, d, 0, dh, d);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, v, d, n,
+                     1, model->logits, v, model->h_final, d, 1, model->embedding->grad, d);
     norm_backward(pass, model->norm_final, model->x_final, model->rms_final, dh, dx);
     for (size_t i = model->shape.n_blocks; i-- > 0;)
         dx = block_backward(&model->blocks[i], pass, model->n_sequences, dx);

@@ -27,6 +27,7 @@ struct cam_model_shape {
     size_t context;                 /* T at most */
     enum cam_activation activation; /* of dense */
     int reference;                  /* 1: feed-forward kinds by plain loops */
+    enum cam_products products;     /* of passes over it; may change between two steps */
     size_t moe_experts, moe_hidden; /* as in struct cam_ff_config */
     double moe_capacity, moe_balance;
     size_t peer_heads, peer_top_k, peer_key_width, peer_subkeys, peer_subkeys_capacity;

@@ -24,10 +24,12 @@ struct cam_peer_last {
     struct cam_arena *arena;
     size_t n_tokens;
     int training, differentiated; /* differentiated: backward has run, update has not */
+    enum cam_products products;
     int measured;                 /* update has measured generations that are not open */
     cam_real *query;              /* (N, P, 2, dk), normalised */
     cam_real *factor;             /* (N, P, 2) of the normalisation */
     cam_real *panel[2];           /* sub-keys packed for math/panel.h, or NULL */
+    void *amx_panel[2];           /* the same for math/gemm_amx.h */
     uint32_t *expert;             /* (N, n_picks) */
     uint32_t *pair;               /* i << 16 | j */
     cam_real *gate;               /* (N, n_picks) */

@@ -8,6 +8,7 @@
  * ranked, or any pair just outside the 50, ties; then, rarely, all pairs that reach the K-th sum
  * are ranked by id. */
 #include "math/blas.h"
+#include "math/gemm_amx.h"
 #include "math/panel.h"
 #include "math/topk.h"
 #include "math/vector_rows.h"
@@ -144,6 +145,7 @@ void cam_peer_product_top_k(const cam_real *a, const cam_real *b, size_t subkeys
 struct packing {
     const struct cam_peer *peer;
     cam_real *const *panel;
+    void *const *amx_panel;
 };
 
 static void pack_block(void *context, size_t i_block, size_t i_worker) {
@@ -154,9 +156,29 @@ static void pack_block(void *context, size_t i_block, size_t i_worker) {
         cam_panel_pack(p->peer->subkey[h]->value, S, dk, dk, i_block * CAM_PANEL_ROWS, p->panel[h]);
 }
 
+static void pack_amx_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    const struct packing *p = context;
+    size_t S = p->peer->shape.subkeys, dk = p->peer->ff.config.key_width;
+    for (int h = 0; h < 2; h++)
+        cam_amx_panel_pack(p->peer->subkey[h]->value, S, dk, dk, i_block * CAM_AMX_STRIP,
+                           p->amx_panel[h]);
+}
+
+/* Sub-keys in bfloat16. */
+static void pack_amx(struct cam_peer *peer, const struct cam_pass *pass) {
+    size_t padded = padded_subkeys(peer->shape.subkeys), dk = peer->ff.config.key_width;
+    for (int h = 0; h < 2; h++)
+        peer->last.amx_panel[h] = cam_arena_alloc(pass->arena, cam_amx_panel_bytes(padded, dk));
+    struct packing packing = {.peer = peer, .amx_panel = peer->last.amx_panel};
+    cam_threads_run(pass->threads, padded / CAM_AMX_STRIP, pack_amx_block, &packing);
+}
+
 void cam_peer_pack_subkeys(struct cam_peer *peer, const struct cam_pass *pass) {
     size_t padded = padded_subkeys(peer->shape.subkeys), dk = peer->ff.config.key_width;
-    if (!cam_panel_fast())
+    if (pass->products == CAM_PRODUCTS_BF16 && cam_amx_open())
+        pack_amx(peer, pass);
+    if (pass->products != CAM_PRODUCTS_FP32 || !cam_panel_fast())
         return;
     for (int h = 0; h < 2; h++)
         peer->last.panel[h] =
@@ -172,13 +194,18 @@ static void score_rows(struct cam_peer *peer, const cam_real *query, size_t n_ro
     size_t dk = peer->ff.config.key_width, padded = padded_subkeys(peer->shape.subkeys);
     for (int h = 0; h < 2; h++) {
         const cam_real *q = query + (size_t)h * dk;
+        if (peer->last.amx_panel[h]) {
+            cam_amx_panel_product(q, n_rows, dk, 2 * dk, peer->last.amx_panel[h], padded, score[h],
+                                  padded);
+            continue;
+        }
         if (peer->last.panel[h]) {
             cam_panel_product(q, n_rows, dk, 2 * dk, peer->last.panel[h], padded, score[h], padded);
             continue;
         }
         for (size_t i = 0; i < padded; i += CAM_SUBKEY_BLOCK)
-            cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n_rows, CAM_SUBKEY_BLOCK, dk, 1, q, 2 * dk,
-                     peer->subkey[h]->value + i * dk, dk, 0, score[h] + i, padded);
+            cam_gemm(peer->last.products, CAM_PLAIN, CAM_TRANSPOSED, n_rows, CAM_SUBKEY_BLOCK, dk,
+                     1, q, 2 * dk, peer->subkey[h]->value + i * dk, dk, 0, score[h] + i, padded);
     }
 }
 

@@ -132,10 +132,10 @@ void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam
     cam_threads_run(pass->threads, b.n_parts, backward_block, &b);
     size_t n_key_blocks = (peer->shape.subkeys + CAM_SUBKEY_BLOCK - 1) / CAM_SUBKEY_BLOCK;
     cam_threads_run(pass->threads, 2 * n_key_blocks, reduce_block, &b);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, D, Q, N, 1, x, D, b.dq,
-                     Q, 1, peer->query->grad, Q);
-    cam_gemm_threads(pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, N, D, Q, 1, b.dq, Q,
-                     peer->query->value, Q, 1, dx, D);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_TRANSPOSED, CAM_PLAIN, D, Q, N,
+                     1, x, D, b.dq, Q, 1, peer->query->grad, Q);
+    cam_gemm_threads(pass->products, pass->threads, pass->arena, CAM_PLAIN, CAM_TRANSPOSED, N, D, Q,
+                     1, b.dq, Q, peer->query->value, Q, 1, dx, D);
     last->differentiated = 1;
 }
 

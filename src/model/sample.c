@@ -38,7 +38,8 @@ uint16_t cam_sample_next(struct cam_model *model, struct cam_threads *threads,
                          const uint16_t *ids, size_t n, uint64_t step) {
     size_t v = model->shape.vocabulary, t = n < model->shape.context ? n : model->shape.context;
     cam_arena_reset(arena);
-    struct cam_pass pass = {.threads = threads, .arena = arena, .n_tokens = t};
+    struct cam_pass pass = {
+        .threads = threads, .arena = arena, .n_tokens = t, .products = model->shape.products};
     cam_model_forward(model, &pass, 1, ids + n - t);
     cam_real *logits = model->logits + (t - 1) * v;
     if (!(sampler->temperature > 0))

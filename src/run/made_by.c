@@ -43,22 +43,27 @@ static const char *libc_version(void) {
 #endif
 }
 
-void cam_made_by(char text[CAM_MADE_BY_BYTES]) {
-    char features[64];
+void cam_made_by(enum cam_products products, char text[CAM_MADE_BY_BYTES]) {
+    char features[64], kernels[96];
     list_features(features, sizeof features);
+    cam_products_core(products, kernels, sizeof kernels);
     snprintf(text, CAM_MADE_BY_BYTES,
-             "cambium %s, %s, compiler %.60s; libc %.20s; %.160s, kernels %.63s; processor%s",
+             "cambium %s, %s, compiler %.60s; libc %.20s; %.160s, kernels %.95s; processor%s",
              CAM_VERSION, sizeof(cam_real) == 8 ? "double" : "float", __VERSION__, libc_version(),
-             cam_blas_build(), cam_blas_core(), features);
+             cam_blas_build(), kernels, features);
 }
 
-enum cam_status cam_made_by_note(struct cam_workspace *workspace) {
+enum cam_status cam_made_by_note(struct cam_workspace *workspace, enum cam_products products) {
     char now[CAM_MADE_BY_BYTES], before[CAM_MADE_BY_BYTES];
-    cam_made_by(now);
+    cam_made_by(products, now);
     CAM_TRY(cam_workspace_made_by(workspace, now, before));
     if (*before && strcmp(before, now) != 0)
         cam_log(CAM_LOG_WARNING,
                 "bits may differ from here on: this workspace was trained by [%s], this is [%s]",
                 before, now);
+    if (!cam_products_fast(products))
+        cam_log(CAM_LOG_WARNING,
+                "model.bf16 is on, but there is no AMX here (or the system does not "
+                "hand it out): it is emulated, slower than without");
     return CAM_OK;
 }

@@ -8,12 +8,15 @@
 #define CAM_RUN_MADE_BY_H
 
 #include "base/status.h"
+#include "math/blas.h"
 #include "store/workspace.h"
 
-/* One line; OpenBLAS has to be open (cam_blas_open). */
-void cam_made_by(char text[CAM_MADE_BY_BYTES]);
+/* One line, for a model with PRODUCTS; OpenBLAS has to be open (cam_blas_open). */
+void cam_made_by(enum cam_products products, char text[CAM_MADE_BY_BYTES]);
 
-/* Writes it down in WORKSPACE, which is open for writing, and warns if it was something else. */
-CAM_MUST_USE enum cam_status cam_made_by_note(struct cam_workspace *workspace);
+/* Writes it down in WORKSPACE, which is open for writing, and warns if it was something else, or if
+ * PRODUCTS are slow here. */
+CAM_MUST_USE enum cam_status cam_made_by_note(struct cam_workspace *workspace,
+                                              enum cam_products products);
 
 #endif

@@ -92,6 +92,10 @@ static enum cam_status read_activation(const char *text, enum cam_activation *ac
     return cam_fail(CAM_ERR_CONFIG, "model.activation \"%s\": must be swiglu or gelu", text);
 }
 
+enum cam_products cam_settings_products(const struct cam_settings *s) {
+    return s->model_bf16 ? CAM_PRODUCTS_BF16 : CAM_PRODUCTS_FP32;
+}
+
 enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabulary,
                                    struct cam_model_shape *shape) {
     struct cam_model_shape out = {
@@ -103,6 +107,7 @@ enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabula
         .hidden = (size_t)s->model_hidden,
         .context = (size_t)s->model_context,
         .reference = (int)s->model_reference,
+        .products = cam_settings_products(s),
         .moe_experts = (size_t)s->moe_experts,
         .moe_hidden = (size_t)s->moe_hidden,
         .moe_capacity = s->moe_capacity,

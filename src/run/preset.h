@@ -15,6 +15,7 @@ CAM_MUST_USE enum cam_status cam_preset_apply(const char *name, struct cam_setti
 /* The model's shape and the recipe that SETTINGS spell. */
 CAM_MUST_USE enum cam_status cam_settings_shape(const struct cam_settings *settings,
                                                 size_t vocabulary, struct cam_model_shape *shape);
+enum cam_products cam_settings_products(const struct cam_settings *settings);
 CAM_MUST_USE enum cam_status cam_settings_recipe(const struct cam_settings *settings,
                                                  struct cam_recipe *recipe);
 

@@ -127,7 +127,7 @@ enum cam_status cam_trainer_open(struct cam_workspace *workspace, struct cam_tra
     CAM_TRY(trainer_alloc(workspace, &t));
     enum cam_status status = cam_trainer_recover(t);
     if (status == CAM_OK && cam_workspace_writable(workspace))
-        status = cam_made_by_note(workspace);
+        status = cam_made_by_note(workspace, t->model->shape.products);
     if (status != CAM_OK) {
         cam_trainer_close(t);
         return status;

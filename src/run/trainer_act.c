@@ -20,7 +20,8 @@ static void replay_batch(void *context) {
     struct cam_pass pass = {.threads = r->t->threads,
                             .arena = r->arena,
                             .n_tokens = b->n_sequences * b->t,
-                            .training = 1};
+                            .training = 1,
+                            .products = r->t->model->shape.products};
     cam_arena_reset(r->arena);
     cam_model_forward(r->t->model, &pass, b->n_sequences, b->tokens);
 }

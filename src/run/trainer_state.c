@@ -206,6 +206,7 @@ static enum cam_status weigh_sources(struct cam_trainer *t) {
 enum cam_status cam_trainer_apply_settings(struct cam_trainer *t) {
     CAM_TRY(cam_journal_settings(t->database, &t->settings));
     CAM_TRY(cam_settings_recipe(&t->settings, &t->recipe));
+    t->model->shape.products = cam_settings_products(&t->settings);
     CAM_TRY(cam_levers_read(t->database, &t->settings, &t->levers));
     t->recipe.gate_experts = (size_t)t->levers.gate_experts;
     t->recipe.anchor_l2 = t->levers.anchor_l2;

@@ -50,7 +50,10 @@ struct looking {
 static void look(void *context) {
     struct looking *l = context;
     struct cam_trainer *t = l->t;
-    struct cam_pass pass = {.threads = t->threads, .arena = &t->check_arena, .n_tokens = l->n};
+    struct cam_pass pass = {.threads = t->threads,
+                            .arena = &t->check_arena,
+                            .n_tokens = l->n,
+                            .products = t->model->shape.products};
     struct cam_peer_credit credit[WINDOW_EXPERTS];
     size_t i_block = 0;
     cam_arena_reset(&t->check_arena);

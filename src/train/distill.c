@@ -29,7 +29,10 @@ static void softmax_block(void *context, size_t i_block, size_t i_worker) {
 const cam_real *cam_distill_teach(struct cam_model *model, struct cam_threads *threads,
                                   struct cam_arena *arena, const uint16_t *tokens, size_t n_rows,
                                   size_t t) {
-    struct cam_pass pass = {.threads = threads, .arena = arena, .n_tokens = n_rows * t};
+    struct cam_pass pass = {.threads = threads,
+                            .arena = arena,
+                            .n_tokens = n_rows * t,
+                            .products = model->shape.products};
     cam_model_average_swap(model);
     cam_model_forward(model, &pass, n_rows, tokens);
     cam_model_average_swap(model);

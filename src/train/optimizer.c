@@ -95,18 +95,20 @@ static void adamw_block(void *context, size_t i, size_t i_worker) {
 
 /* X (r, c) row-major, r <= c, becomes roughly U V^T of its SVD: quintic Newton-Schulz with the
  * coefficients of Jordan et al. 2024.  WORK holds 2 r r + r c numbers. */
-static void orthogonalise(cam_real *x, size_t r, size_t c, cam_real *work) {
+static void orthogonalise(enum cam_products products, cam_real *x, size_t r, size_t c,
+                          cam_real *work) {
     const cam_real a0 = (cam_real)3.4445, a1 = (cam_real)-4.7750, a2 = (cam_real)2.0315;
     cam_real *gram = work, *poly = work + r * r, *next = work + 2 * r * r;
     cam_real scale = (cam_real)(1 / (sqrt(cam_sum_squares(x, r * c)) + 1e-7));
     for (size_t i = 0; i < r * c; i++)
         x[i] *= scale;
     for (int round = 0; round < NEWTON_SCHULZ_ROUNDS; round++) {
-        cam_gram(r, c, 1, x, c, gram, r);
-        cam_gram(r, r, a2, gram, r, poly, r); /* the Gram matrix is symmetric: its square too */
+        cam_gram(products, r, c, 1, x, c, gram, r);
+        cam_gram(products, r, r, a2, gram, r, poly,
+                 r); /* the Gram matrix is symmetric: its square too */
         cam_axpy(a1, gram, poly, r * r);
         memcpy(next, x, r * c * sizeof *x);
-        cam_gemm(CAM_PLAIN, CAM_PLAIN, r, c, r, 1, poly, r, x, c, a0, next, c);
+        cam_gemm(products, CAM_PLAIN, CAM_PLAIN, r, c, r, 1, poly, r, x, c, a0, next, c);
         memcpy(x, next, r * c * sizeof *x);
     }
 }
@@ -129,7 +131,7 @@ static void muon_block(void *context, size_t i, size_t i_worker) {
             cam_real nesterov = mu * p->m[at] + (1 - mu) * g;
             x[flip ? col * rows + row : row * cols + col] = nesterov;
         }
-    orthogonalise(x, r, c, x + r * c);
+    orthogonalise(o->products, x, r, c, x + r * c);
     cam_real lr = (cam_real)(o->lr * p->lr_scale);
     cam_real size = (cam_real)(0.2 * sqrt((double)c)), wd = (cam_real)o->weight_decay;
     for (size_t row = 0; row < rows; row++)

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/threads.h"
+#include "math/blas.h"
 #include "model/param.h"
 
 enum cam_optimizer_kind { CAM_OPTIMIZER_ADAMW, CAM_OPTIMIZER_MUON };
@@ -20,6 +21,7 @@ struct cam_optimizer {
     double momentum;   /* Muon's */
     double grad_scale; /* gradients are multiplied by this first */
     uint64_t step;     /* 1 for the first: bias correction */
+    enum cam_products products; /* Muon's */
 };
 
 /* Euclidean norm of all dense gradients, reduced in a fixed order; not finite if any is not. */

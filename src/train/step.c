@@ -31,7 +31,11 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
                   double norm_so_far, struct cam_step_report *report) {
     size_t n = batch->n_sequences * batch->t;
     cam_arena_reset(arena);
-    struct cam_pass pass = {.threads = threads, .arena = arena, .n_tokens = n, .training = 1};
+    struct cam_pass pass = {.threads = threads,
+                            .arena = arena,
+                            .n_tokens = n,
+                            .training = 1,
+                            .products = model->shape.products};
     *report = (struct cam_step_report){.lr = cam_recipe_lr(recipe, step)};
     report->nll = cam_arena_alloc(arena, n * sizeof *report->nll);
     const cam_real *weights = scaled_weights(batch, arena);
@@ -83,7 +87,8 @@ void cam_step_run(struct cam_model *model, struct cam_threads *threads, struct c
                                       .weight_decay = recipe->weight_decay,
                                       .momentum = recipe->momentum,
                                       .grad_scale = scale,
-                                      .step = step};
+                                      .step = step,
+                                      .products = model->shape.products};
     struct cam_update update = {
         .lr = report->lr, .grad_scale = scale, .beta1 = recipe->beta1, .beta2 = recipe->beta2,
         .step = step, .gate_experts = recipe->gate_experts, .anchor_l2 = recipe->anchor_l2,

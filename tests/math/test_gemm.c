@@ -61,8 +61,8 @@ static void check_against_loops(const struct form *f, const char *what) {
 
 static void run_both(const struct form *f) {
     memcpy(c, before, sizeof c);
-    cam_gemm(f->ta, f->tb, f->m, f->n, f->k, (cam_real)f->alpha, a, f->lda, b, f->ldb,
-             (cam_real)f->beta, c, f->ldc);
+    cam_gemm(CAM_PRODUCTS_FP32, f->ta, f->tb, f->m, f->n, f->k, (cam_real)f->alpha, a, f->lda, b,
+             f->ldb, (cam_real)f->beta, c, f->ldc);
     check_against_loops(f, "product");
     memcpy(c, before, sizeof c);
     cam_gemm_blas(f->ta, f->tb, f->m, f->n, f->k, (cam_real)f->alpha, a, f->lda, b, f->ldb,
@@ -115,7 +115,7 @@ Test(gemm, not_a_number_goes_where_it_belongs) {
     for (size_t i = 0; i < 40 * 40; i++)
         c[i] = (cam_real)NAN;
     a[7] = (cam_real)NAN; /* row 0 */
-    cam_gemm(CAM_PLAIN, CAM_PLAIN, 40, 40, 40, 1, a, 40, b, 40, 0, c, 40);
+    cam_gemm(CAM_PRODUCTS_FP32, CAM_PLAIN, CAM_PLAIN, 40, 40, 40, 1, a, 40, b, 40, 0, c, 40);
     for (size_t i = 0; i < 40 * 40; i++)
         cr_assert_eq(isnan(c[i]) != 0, i < 40, "%zu", i);
 }
@@ -126,8 +126,9 @@ Test(gemm, a_gram_matrix_is_the_product_and_symmetric) {
     for (size_t i = 0; i < 7; i++)
         for (size_t j = 0; j < 4; j++) {
             size_t n = ns[i], k = ks[j];
-            cam_gram(n, k, 2, a, k, c, n);
-            cam_gemm(CAM_PLAIN, CAM_TRANSPOSED, n, n, k, 2, a, k, a, k, 0, expected, n);
+            cam_gram(CAM_PRODUCTS_FP32, n, k, 2, a, k, c, n);
+            cam_gemm(CAM_PRODUCTS_FP32, CAM_PLAIN, CAM_TRANSPOSED, n, n, k, 2, a, k, a, k, 0,
+                     expected, n);
             for (size_t r = 0; r < n; r++)
                 for (size_t q = 0; q < n; q++) {
                     cr_assert_float_eq((double)c[r * n + q], (double)expected[r * n + q], 1e-3);
@@ -142,16 +143,18 @@ Test(gemm, an_element_does_not_depend_on_the_product_it_is_in) {
     const size_t m = 200, n = 270, k = 390;
     if (!cam_gemm_own())
         cr_skip_test("needs AVX-512");
-    cam_gemm(CAM_PLAIN, CAM_PLAIN, m, n, k, 1, a, k, b, n, 0, c, n);
+    cam_gemm(CAM_PRODUCTS_FP32, CAM_PLAIN, CAM_PLAIN, m, n, k, 1, a, k, b, n, 0, c, n);
     for (size_t i = 0; i < m; i += 37)
         for (size_t j = 0; j < n; j += 41) {
-            cam_gemm(CAM_PLAIN, CAM_PLAIN, 1, 1, k, 1, a + i * k, k, b + j, n, 0, other, 1);
+            cam_gemm(CAM_PRODUCTS_FP32, CAM_PLAIN, CAM_PLAIN, 1, 1, k, 1, a + i * k, k, b + j, n, 0,
+                     other, 1);
             cr_assert_eq(other[0], c[i * n + j]);
         }
     for (size_t l = 0; l < k; l++)
         for (size_t i = 0; i < m; i++)
             turned[l * m + i] = a[i * k + l];
-    cam_gemm(CAM_TRANSPOSED, CAM_PLAIN, m, n, k, 1, turned, m, b, n, 0, other, n);
+    cam_gemm(CAM_PRODUCTS_FP32, CAM_TRANSPOSED, CAM_PLAIN, m, n, k, 1, turned, m, b, n, 0, other,
+             n);
     cr_assert_eq(memcmp(other, c, m * n * sizeof *c), 0, "turned");
     struct cam_arena arena;
     cam_arena_init(&arena);
@@ -160,8 +163,8 @@ Test(gemm, an_element_does_not_depend_on_the_product_it_is_in) {
         cr_assert_eq(cam_threads_new(n_threads, &threads), CAM_OK);
         for (int ta = 0; ta < 2; ta++) {
             memset(other, 0xff, sizeof other);
-            cam_gemm_threads(threads, &arena, ta ? CAM_TRANSPOSED : CAM_PLAIN, CAM_PLAIN, m, n, k,
-                             1, ta ? turned : a, ta ? m : k, b, n, 0, other, n);
+            cam_gemm_threads(CAM_PRODUCTS_FP32, threads, &arena, ta ? CAM_TRANSPOSED : CAM_PLAIN,
+                             CAM_PLAIN, m, n, k, 1, ta ? turned : a, ta ? m : k, b, n, 0, other, n);
             cr_assert_eq(memcmp(other, c, m * n * sizeof *c), 0, "%d threads", n_threads);
         }
         cam_threads_free(threads);

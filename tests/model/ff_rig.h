@@ -41,6 +41,11 @@ static const struct cam_ff_config rig_config = {.seed = 7,
                                                 .subkeys_capacity = 100,
                                                 .pool_lr_scale = 2};
 
+/* ctest runs the suites in float once more with products in bfloat16. */
+static inline enum cam_products rig_products(void) {
+    return getenv("CAM_TEST_BF16") ? CAM_PRODUCTS_BF16 : CAM_PRODUCTS_FP32;
+}
+
 #define RIG_OK(call) cr_assert_eq((call), CAM_OK, "%s", cam_message())
 
 /* A test of what only layers with a pool do, once for each of them. */
@@ -123,7 +128,11 @@ static inline void rig_init(struct rig *rig, const char *slot, const struct cam_
     for (size_t i = 0; i < rig->params.n; i++)
         if (rig->params.items[i]->value[0] == 0)
             cam_param_fill_normal(rig->params.items[i], 11, 0, rig->params.items[i]->rows, 0.3);
-    rig->pass = (struct cam_pass){rig->threads, &rig->arena, n, 1};
+    rig->pass = (struct cam_pass){.threads = rig->threads,
+                                  .arena = &rig->arena,
+                                  .n_tokens = n,
+                                  .training = 1,
+                                  .products = rig_products()};
     cam_real **arrays[] = {&rig->x, &rig->y, &rig->dy, &rig->dx};
     for (int i = 0; i < 4; i++)
         *arrays[i] = aligned_alloc(64, n * config->width * sizeof(cam_real));

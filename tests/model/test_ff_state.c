@@ -8,8 +8,46 @@
 enum { TOKENS = 300 }; /* several blocks of everything that works in blocks */
 
 Test(ff_state, the_fast_path_is_the_reference) {
+    if (rig_products() != CAM_PRODUCTS_FP32)
+        cr_skip_test("the reference does not round to bfloat16");
     EACH_VARIANT(v)
     compare_with_reference(v, 1e-4);
+}
+
+static double length(const cam_real *x, const cam_real *less, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += pow((double)x[i] - (less ? (double)less[i] : 0), 2);
+    return sqrt(sum);
+}
+
+/* 8 bits of mantissa: nearly all choices are the same, and where all are, outputs nearly agree. */
+Test(ff_state, products_in_bfloat16_compute_nearly_the_same) {
+    EACH_VARIANT(v) {
+        struct rig rig[2];
+        size_t n[2], same = 0, n_numbers = TOKENS * rig_config.width;
+        uint32_t *choice[2];
+        for (int i = 0; i < 2; i++) {
+            rig_init_variant(&rig[i], v, 0, TOKENS, 2);
+            rig[i].pass.products = i ? CAM_PRODUCTS_BF16 : CAM_PRODUCTS_FP32;
+            rig_forward(&rig[i], 1);
+            rig_backward(&rig[i]);
+            choice[i] = rig_choices(&rig[i], &n[i]);
+        }
+        for (size_t i = 0; i < n[0]; i++)
+            same += choice[0][i] == choice[1][i];
+        cr_assert(10 * same >= 9 * n[0], "%s: %zu of %zu choices", v->slot, same, n[0]);
+        double most = n[0] ? 0.3 : 0.02;
+        cr_assert_neq(memcmp(rig[0].y, rig[1].y, n_numbers * sizeof(cam_real)), 0, "%s", v->slot);
+        cr_assert_leq(length(rig[1].y, rig[0].y, n_numbers),
+                      most * length(rig[0].y, NULL, n_numbers), "%s", v->slot);
+        cr_assert_leq(length(rig[1].dx, rig[0].dx, n_numbers),
+                      most * length(rig[0].dx, NULL, n_numbers), "%s", v->slot);
+        for (int i = 0; i < 2; i++) {
+            free(choice[i]);
+            rig_release(&rig[i]);
+        }
+    }
 }
 
 /* Steps 0 to 3; pools grow after the first and open from then on. */

@@ -49,7 +49,7 @@ static void check_model(const char *name, const char *const *ff, int reference) 
     oracle_model_open(&m, name, ff, reference);
     size_t n = m.n_sequences * m.t;
     cam_real *nll = malloc(n * sizeof *nll);
-    struct cam_pass pass = {m.threads, &m.arena, n, 1};
+    struct cam_pass pass = {.threads = m.threads, .arena = &m.arena, .n_tokens = n, .training = 1};
     for (size_t i = 0; i < n; i++) /* the loss is a mean over places */
         m.weights[i] /= (cam_real)n;
     cam_params_zero_grad(&m.model->params);

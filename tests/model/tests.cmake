@@ -11,3 +11,9 @@ cam_test(model generations)
 cam_test(model model DOUBLE LABELS grad)
 cam_test(model oracle DOUBLE LABELS golden SOURCES support/oracle.c)
 cam_test(model oracle_float LABELS golden FILE model/test_oracle.c SOURCES support/oracle.c)
+
+# The contracts hold with products in bfloat16, by AMX and emulated.
+foreach(noun ff_state generations)
+  cam_test_again(model ${noun} bf16 CAM_TEST_BF16=1)
+  cam_test_again(model ${noun} emulated CAM_TEST_BF16=1 CAMBIUM_NO_AMX=1)
+endforeach()

@@ -196,7 +196,7 @@ Test(safety, C27_another_machine_is_told_of_once_and_goes_on) {
     ingest_few(&w, "tiny.ndjson", 2);
     advance(&w, 6);
     OK(cam_trainer_checkpoint(w.trainer));
-    cam_made_by(text);
+    cam_made_by(w.trainer->model->shape.products, text);
     cr_assert(strstr(text, "cambium") && strstr(text, "OpenBLAS") && strstr(text, "libc"), "%s",
               text);
     cr_assert_eq(ask("SELECT count(*) FROM v1_events WHERE kind = 'made_by'"), 0);

@@ -8,3 +8,4 @@ cam_test(run recover LABELS unit fault)
 if(MICROHTTPD_FOUND) # feed/tests.cmake
   cam_test(run poll_week SOURCES support/httpd.c LIBRARIES PkgConfig::MICROHTTPD)
 endif()
+cam_test_again(run trainer bf16 CAM_TEST_BF16=1)

@@ -272,7 +272,8 @@ void oracle_layer_open(struct oracle_layer *l, const char *name, const char *kin
     OK(ops->create(&config, &l->params, &l->subject.ff[0]));
     cr_assert_eq(l->subject.ff[0]->ops, reference ? ops->reference : ops);
     oracle_load(o, &l->subject);
-    l->pass = (struct cam_pass){l->threads, &l->arena, l->n, 1};
+    l->pass = (struct cam_pass){
+        .threads = l->threads, .arena = &l->arena, .n_tokens = l->n, .training = 1};
     l->x = oracle_reals(o, "x");
     l->dy = oracle_reals(o, "dy");
     l->y = zeros(l->n * l->width);
