@@ -5,6 +5,7 @@
 #include "bench/isolated.h"
 #include "bench/limits.h"
 #include "math/blas.h"
+#include "math/gemm_amx.h"
 #include "math/panel.h"
 #include "math/topk.h"
 #include "math/vector.h"
@@ -64,8 +65,8 @@ struct bench {
 };
 
 const char *cam_kernel_limit_name(enum cam_kernel_limit limit) {
-    static const char *const names[CAM_N_LIMITS] = {"multiply-adds", "cache", "sequential",
-                                                    "random", "random half"};
+    static const char *const names[CAM_N_LIMITS] = {"multiply-adds", "products", "cache",
+                                                    "sequential",    "random",   "random half"};
     return names[limit];
 }
 
@@ -120,6 +121,11 @@ static void panel_block(void *context, size_t i_block, size_t i_worker) {
     struct bench *b = context;
     const struct kernel *k = b->running;
     (void)i_block;
+    if (b->config->products == CAM_PRODUCTS_BF16) {
+        cam_amx_panel_product(b->a, k->m, k->k, k->k, b->b, k->n, b->c + i_worker * k->m * k->n,
+                              k->n);
+        return;
+    }
     cam_panel_product(b->a, k->m, k->k, k->k, b->b, k->n, b->c + i_worker * k->m * k->n, k->n);
 }
 
@@ -131,7 +137,7 @@ static void run_panels(struct bench *b, const struct kernel *k) {
 static void product(struct bench *b, const char *name, enum cam_transpose ta, enum cam_transpose tb,
                     size_t m, size_t n, size_t k, int small) {
     double work = (double)m * (double)n * (double)k;
-    struct kernel *made = add(b, name, CAM_LIMIT_FMA, 2 * work * (small ? SMALL_BLOCKS : 1),
+    struct kernel *made = add(b, name, CAM_LIMIT_PRODUCTS, 2 * work * (small ? SMALL_BLOCKS : 1),
                               small ? run_small_product : run_product);
     made->ta = ta;
     made->tb = tb;
@@ -143,6 +149,12 @@ static void product(struct bench *b, const char *name, enum cam_transpose ta, en
              ta   ? " (A^T)"
              : tb ? " (B^T)"
                   : "");
+}
+
+/* The last kernel is OpenBLAS's, in fp32 whatever the others are. */
+static void as_blas(struct bench *b) {
+    b->kernels[b->n_kernels - 1].run = run_small_blas;
+    b->kernels[b->n_kernels - 1].row.limit = CAM_LIMIT_FMA;
 }
 
 static void list_products(struct bench *b) {
@@ -162,17 +174,18 @@ static void list_products(struct bench *b) {
     product(b, "gemm square", CAM_PLAIN, CAM_PLAIN, 4 * D, 4 * D, 4 * D, 0);
     product(b, "gemm sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
             CAM_SUBKEY_BLOCK, c->key_width, 1);
-    if (cam_panel_fast()) { /* what the layer uses for them where it can */
+    int panels = c->products == CAM_PRODUCTS_BF16 ? cam_amx_open() : cam_panel_fast();
+    if (panels) { /* what the layer uses for them where it can */
         product(b, "panels sub-key scores", CAM_PLAIN, CAM_TRANSPOSED, TOKEN_BLOCK * c->heads,
                 CAM_SUBKEY_BLOCK, c->key_width, 1);
         b->kernels[b->n_kernels - 1].run = run_panels;
     }
     product(b, "gemm attention", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
     product(b, "OpenBLAS attention", CAM_PLAIN, CAM_TRANSPOSED, 64, 256, 64, 1);
-    b->kernels[b->n_kernels - 1].run = run_small_blas;
+    as_blas(b);
     product(b, "gemm small square", CAM_PLAIN, CAM_PLAIN, D, D, D, 1);
     product(b, "OpenBLAS small square", CAM_PLAIN, CAM_PLAIN, D, D, D, 1);
-    b->kernels[b->n_kernels - 1].run = run_small_blas;
+    as_blas(b);
 }
 
 /* ---- retrieval ---- */
@@ -598,6 +611,9 @@ static enum cam_status measure_limit(struct bench *b, enum cam_kernel_limit limi
     switch (limit) {
     case CAM_LIMIT_FMA:
         *rate = cam_limit_fma(b->threads);
+        return CAM_OK;
+    case CAM_LIMIT_PRODUCTS:
+        *rate = cam_limit_products(b->threads, b->config->products);
         return CAM_OK;
     case CAM_LIMIT_CACHE:
         *rate = cam_limit_cache(b->threads);

@@ -24,10 +24,11 @@ struct cam_kernel_config {
     uint64_t seed;
 };
 
-/* What binds a kernel.  Products: multiply-adds; rows in cache: reading the second-level cache; the
- * others: memory. */
+/* What binds a kernel.  Products: multiply-adds, or tile products in bfloat16; rows in cache:
+ * reading the second-level cache; the others: memory. */
 enum cam_kernel_limit {
     CAM_LIMIT_FMA,
+    CAM_LIMIT_PRODUCTS, /* of the kind asked for */
     CAM_LIMIT_CACHE,
     CAM_LIMIT_SEQUENTIAL,
     CAM_LIMIT_RANDOM,      /* whole records of the table */
@@ -40,7 +41,7 @@ struct cam_kernel_row {
     char name[32], shape[48];
     enum cam_kernel_limit limit;
     struct cam_timing
-        rate;     /* FMA: operations a second; otherwise bytes read and written a second */
+        rate; /* FMA, PRODUCTS: operations a second; otherwise bytes read and written a second */
     double share; /* of the limit, measured in turn with it */
     int large;    /* a product of 2^26 multiply-adds or more */
 };

@@ -49,6 +49,14 @@ void cam_layer_flops(size_t width, size_t heads, size_t top_k, size_t key_width,
     *step = 3 * projection + scores + 3 * experts + 2 * picked_keys;
 }
 
+void cam_layer_products(size_t width, size_t heads, size_t key_width, size_t subkeys,
+                        double *forward, double *step) {
+    double D = (double)width, P = (double)heads, dk = (double)key_width;
+    double projection = 2 * D * P * 2 * dk, scores = 2 * P * 2 * dk * (double)subkeys;
+    *forward = projection + scores;
+    *step = 3 * projection + scores;
+}
+
 /* ---- inputs ---- */
 
 static void fill_normal(cam_real *out, size_t n, uint64_t seed, uint64_t part, uint32_t slot,
@@ -290,7 +298,7 @@ static enum cam_status start_torch(struct layer *l, struct cam_torch **torch) {
 
 struct tally {
     struct cam_samples forward, step, in_forward, in_backward, in_rows, in_dense;
-    struct cam_samples fma, sequential, random, torch, step_cpu, torch_cpu;
+    struct cam_samples fma, products, sequential, random, torch, step_cpu, torch_cpu;
 };
 
 /* A thread pool that has just run spins for a while: let it come to rest before others start. */
@@ -313,6 +321,7 @@ static enum cam_status measure_round(struct layer *l, struct cam_torch *torch, s
     cam_samples_add(&tally->in_dense, p.dense);
     cam_samples_add(&tally->forward, run_forward(l, batch_at(l, l->n_steps + 1), 0));
     cam_samples_add(&tally->fma, cam_limit_fma(l->threads));
+    cam_samples_add(&tally->products, cam_limit_products(l->threads, c->products));
     cam_samples_add(&tally->sequential, cam_limit_sequential(l->threads, &l->table));
     CAM_TRY(cam_limit_random(l->threads, &l->table, c->n_tokens * c->heads * c->top_k,
                              c->seed + i_round * 1000003, &value));
@@ -330,7 +339,8 @@ static enum cam_status measure_round(struct layer *l, struct cam_torch *torch, s
 
 static void share(struct cam_layer_work *work, const struct cam_layer_result *r, size_t n_tokens) {
     double tokens = (double)n_tokens;
-    double operations = work->flops * tokens / r->limit_fma.median;
+    double operations = tokens * ((work->flops - work->products) / r->limit_fma.median +
+                                  work->products / r->limit_products.median);
     double bytes = work->bytes * tokens / r->limit_random.median;
     work->share_of_limit = (operations + bytes) / work->seconds.median;
     work->share_of_roofline = (operations > bytes ? operations : bytes) / work->seconds.median;
@@ -347,6 +357,7 @@ static void summarise(const struct layer *l, const struct tally *tally,
     r->in_rows = cam_samples_timing(&tally->in_rows);
     r->in_dense = cam_samples_timing(&tally->in_dense);
     r->limit_fma = cam_samples_timing(&tally->fma);
+    r->limit_products = cam_samples_timing(&tally->products);
     r->limit_sequential = cam_samples_timing(&tally->sequential);
     r->limit_random = cam_samples_timing(&tally->random);
     r->torch_seconds = cam_samples_timing(&tally->torch);
@@ -354,6 +365,8 @@ static void summarise(const struct layer *l, const struct tally *tally,
     r->torch_cpu = cam_samples_timing(&tally->torch_cpu);
     cam_layer_flops(c->width, c->heads, c->top_k, c->key_width, c->subkeys, &r->forward.flops,
                     &r->step.flops);
+    cam_layer_products(c->width, c->heads, c->key_width, c->subkeys, &r->forward.products,
+                       &r->step.products);
     r->forward.bytes = picked;
     r->step.bytes =
         2 * picked + 2 * (r->record_bytes + r->state_bytes) * r->unique_rows / (double)c->n_tokens;

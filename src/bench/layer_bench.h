@@ -47,6 +47,7 @@ struct cam_layer_config {
 struct cam_layer_work {
     struct cam_timing seconds;
     double flops, bytes; /* a token */
+    double products;     /* of FLOPS, those of dense products */
     double share_of_limit, share_of_roofline;
 };
 
@@ -56,7 +57,7 @@ struct cam_layer_result {
     /* of the step: seconds */
     struct cam_timing in_forward, in_backward, in_rows, in_dense;
     /* operations and bytes a second */
-    struct cam_timing limit_fma, limit_sequential, limit_random;
+    struct cam_timing limit_fma, limit_products, limit_sequential, limit_random;
     double record_bytes, state_bytes; /* an expert */
     double unique_rows;               /* different experts picked in a step */
     double unevenness;                /* log E + sum z log z of their gate mass; 0 is even */
@@ -77,6 +78,9 @@ struct cam_layer_result {
 /* Multiply-adds times two a token, of a pass forward and of a whole step. */
 void cam_layer_flops(size_t width, size_t heads, size_t top_k, size_t key_width, size_t subkeys,
                      double *forward, double *step);
+/* Of those, what is in dense products: query projection and scores. */
+void cam_layer_products(size_t width, size_t heads, size_t key_width, size_t subkeys,
+                        double *forward, double *step);
 
 /* Runs it in a process of its own.  Errors: those of a PEER layer, of isolated.h, and with PYTHON
  * CAM_ERR_UNAVAILABLE. */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "bench/peak.h"
+#include "math/gemm_amx.h"
 #include "math/vector_inline.h"
 
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 
 #define FMA_BLOCKS    32    /* more than threads: one that starts late does its share still */
 #define FMA_ROUNDS    40000 /* about a millisecond a block */
+#define TILE_ROUNDS   20000 /* likewise */
 #define RECORDS_AHEAD 8     /* between prefetch and use */
 #define RECORD_BLOCK  512   /* records a block */
 #define READ_BLOCK    (1 << 20)
@@ -27,19 +29,33 @@ static void use(uint64_t value) {
     atomic_fetch_xor_explicit(&sink, value, memory_order_relaxed);
 }
 
+static void tile_block(void *context, size_t i_block, size_t i_worker) {
+    (void)i_worker;
+    ((double *)context)[i_block] = cam_amx_peak(TILE_ROUNDS);
+}
+
 static void fma_block(void *context, size_t i_block, size_t i_worker) {
     (void)i_worker;
     ((double *)context)[i_block] = cam_peak_fma(FMA_ROUNDS);
 }
 
-double cam_limit_fma(struct cam_threads *threads) {
+static double arithmetic(struct cam_threads *threads, cam_block_fn *block) {
     double flops[FMA_BLOCKS], all = 0;
     double start = cam_clock_seconds();
-    cam_threads_run(threads, FMA_BLOCKS, fma_block, flops);
+    cam_threads_run(threads, FMA_BLOCKS, block, flops);
     double seconds = cam_clock_seconds() - start;
     for (size_t i = 0; i < FMA_BLOCKS; i++)
         all += flops[i];
     return all / seconds;
+}
+
+double cam_limit_fma(struct cam_threads *threads) {
+    return arithmetic(threads, fma_block);
+}
+
+double cam_limit_products(struct cam_threads *threads, enum cam_products products) {
+    int tiles = products == CAM_PRODUCTS_BF16 && cam_amx_open();
+    return arithmetic(threads, tiles ? tile_block : fma_block);
 }
 
 enum cam_status cam_table_add(struct cam_table *table, const void *bytes, size_t n_bytes) {

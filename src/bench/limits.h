@@ -7,12 +7,15 @@
 
 #include "base/status.h"
 #include "base/threads.h"
+#include "math/blas.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 /* Independent multiply-adds that never leave the registers, in the model's number type. */
 double cam_limit_fma(struct cam_threads *threads);
+/* The same for dense products of that kind: tile products in registers where bfloat16 has them. */
+double cam_limit_products(struct cam_threads *threads, enum cam_products products);
 
 /* A table of records that lie somewhere: pieces of equal size but the last.  Borrows them. */
 struct cam_table_piece {

@@ -62,13 +62,13 @@ static void look_features(char *out, size_t n_bytes) {
         snprintf(out, n_bytes, "none");
 }
 
-enum cam_status cam_machine_look(struct cam_machine *machine) {
+enum cam_status cam_machine_look(enum cam_products products, struct cam_machine *machine) {
     CAM_TRY(cam_blas_open());
     struct cam_machine m = {0};
     look_cpu(m.cpu, sizeof m.cpu);
     look_features(m.features, sizeof m.features);
     look_huge_pages(m.huge_pages, sizeof m.huge_pages);
-    snprintf(m.blas_core, sizeof m.blas_core, "%s", cam_blas_core());
+    cam_products_core(products, m.blas_core, sizeof m.blas_core);
     long cores = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
     m.n_cores = cores > 0 ? (int)cores : 1;
     m.memory_bytes = pages > 0 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : 0;

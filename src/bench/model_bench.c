@@ -130,8 +130,8 @@ static enum cam_status rig_init(struct rig *rig, const struct cam_model_bench_co
 /* ---- the measurement ---- */
 
 struct tally {
-    struct cam_samples step, in_forward, in_backward, in_update, fma, torch, plain, step_cpu,
-        torch_cpu, plain_cpu;
+    struct cam_samples step, in_forward, in_backward, in_update, fma, products, torch, plain,
+        step_cpu, torch_cpu, plain_cpu;
 };
 
 static void rest(void) {
@@ -155,6 +155,8 @@ static enum cam_status step_all(struct rig *rig, struct tally *tally,
                         (unsigned long long)rig->n_steps);
     r->loss = report.loss;
     cam_samples_add(&tally->fma, cam_limit_fma(rig->threads));
+    cam_samples_add(&tally->products,
+                    cam_limit_products(rig->threads, rig->config->shape.products));
     if (rig->torch) {
         rest();
         CAM_TRY(cam_torch_step(rig->torch, &seconds));
@@ -219,9 +221,9 @@ static void step_apart(struct rig *rig, struct tally *tally) {
 }
 
 /* Also counts parameters and experts. */
-static double step_flops(struct rig *rig, struct cam_model_bench_result *r) {
+static void count_step(struct rig *rig, struct cam_model_bench_result *r) {
     const struct cam_model_shape *s = &rig->config->shape;
-    double all = 3 * cam_model_flops(rig->model, s->context);
+    double all = 3 * cam_model_flops(rig->model, s->context), others = 0;
     struct cam_model_size size;
     cam_model_size(rig->model, &size);
     r->parameters = size.parameters;
@@ -231,12 +233,16 @@ static double step_flops(struct rig *rig, struct cam_model_bench_result *r) {
         const struct cam_ff *ff = i % CAM_MAX_FF < block->n_ff ? block->ff[i % CAM_MAX_FF] : NULL;
         if (!ff || strcmp(ff->ops->name, "peer") != 0)
             continue;
-        double forward, step;
+        double forward, step, products;
         cam_layer_flops(s->width, s->peer_heads, s->peer_top_k, s->peer_key_width, s->peer_subkeys,
                         &forward, &step);
         all += step - 3 * forward;
+        cam_layer_products(s->width, s->peer_heads, s->peer_key_width, s->peer_subkeys, &forward,
+                           &products);
+        others += step - products;
     }
-    return all;
+    r->flops = all;
+    r->products = all - others;
 }
 
 static enum cam_status measure(struct rig *rig, struct cam_model_bench_result *r) {
@@ -258,8 +264,11 @@ static enum cam_status measure(struct rig *rig, struct cam_model_bench_result *r
     r->step_cpu = cam_samples_timing(&tally.step_cpu);
     r->torch_cpu = cam_samples_timing(&tally.torch_cpu);
     r->plain_cpu = cam_samples_timing(&tally.plain_cpu);
-    r->flops = step_flops(rig, r);
-    r->share_of_peak = r->flops * (double)tokens_a_step(rig) / r->step.median / r->limit_fma.median;
+    r->limit_products = cam_samples_timing(&tally.products);
+    count_step(rig, r);
+    r->share_of_peak =
+        ((r->flops - r->products) / r->limit_fma.median + r->products / r->limit_products.median) *
+        (double)tokens_a_step(rig) / r->step.median;
     r->has_plain = rig->plain != NULL;
     r->has_torch = rig->torch != NULL;
     if (!rig->torch)

@@ -30,8 +30,9 @@ struct cam_model_bench_result {
     struct cam_timing step_cpu; /* the same of processor time, over the threads; likewise below */
     /* seconds, from steps taken apart after those */
     struct cam_timing in_forward, in_backward, in_update;
-    double flops; /* of a step, a token */
-    struct cam_timing limit_fma;
+    double flops;    /* of a step, a token */
+    double products; /* of them, those of dense products */
+    struct cam_timing limit_fma, limit_products;
     double share_of_peak;
     double parameters, experts; /* experts: 0 without a pool */
     double loss;                /* of the last measured step */

@@ -117,7 +117,7 @@ enum cam_status cam_bench_ingest(struct cam_cli *cli) {
     struct options o;
     struct cam_machine machine;
     CAM_TRY(parse(cli, &o));
-    CAM_TRY(cam_machine_look(&machine));
+    CAM_TRY(cam_machine_look(CAM_PRODUCTS_FP32, &machine));
     if (!o.json) {
         cam_bench_print_machine(&machine, 1);
         printf("medians of %lld; lowest and highest in brackets\n\n", (long long)o.repeat);

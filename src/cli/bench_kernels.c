@@ -52,7 +52,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
 }
 
 static const char *unit_of(const struct cam_kernel_row *row) {
-    return row->limit == CAM_LIMIT_FMA ? "GFLOP/s" : "GB/s";
+    return row->limit <= CAM_LIMIT_PRODUCTS ? "GFLOP/s" : "GB/s";
 }
 
 static json_t *json_of_row(const struct cam_kernel_row *row) {
@@ -72,11 +72,12 @@ static enum cam_status print_json(const struct options *o, const struct cam_mach
                             cam_bench_json_timing(result->limits[i], 1e9));
     for (size_t i = 0; i < result->n_rows; i++)
         json_array_append_new(rows, json_of_row(&result->rows[i]));
-    return cam_cli_print_json(json_pack(
-        "{s:{s:s,s:o,s:I,s:I,s:I,s:I},s:o,s:o}", "config", "benchmark", "kernels", "machine",
-        cam_bench_json_machine(machine, c->n_threads), "width", (json_int_t)c->width, "tokens",
-        (json_int_t)c->n_tokens, "experts", (json_int_t)(c->subkeys * c->subkeys), "repeat",
-        (json_int_t)c->n_repeats, "limits", limits, "rows", rows));
+    return cam_cli_print_json(
+        json_pack("{s:{s:s,s:o,s:I,s:I,s:I,s:I,s:s},s:o,s:o}", "config", "benchmark", "kernels",
+                  "machine", cam_bench_json_machine(machine, c->n_threads), "width",
+                  (json_int_t)c->width, "tokens", (json_int_t)c->n_tokens, "experts",
+                  (json_int_t)(c->subkeys * c->subkeys), "repeat", (json_int_t)c->n_repeats,
+                  "products", cam_products_name(c->products), "limits", limits, "rows", rows));
 }
 
 static void print_table(const struct options *o, const struct cam_machine *machine,
@@ -86,7 +87,7 @@ static void print_table(const struct options *o, const struct cam_machine *machi
         printf("%s %s %.1f (%.1f-%.1f) %s\n", i ? "          " : "limits    ",
                cam_kernel_limit_name((enum cam_kernel_limit)i), result->limits[i].median / 1e9,
                result->limits[i].low / 1e9, result->limits[i].high / 1e9,
-               i == CAM_LIMIT_FMA ? "GFLOP/s" : "GB/s");
+               i <= CAM_LIMIT_PRODUCTS ? "GFLOP/s" : "GB/s");
     printf("\n%-24s %-30s %10s %17s  %-8s %6s %s\n", "kernel", "shape", "median", "low-high", "",
            "share", "of");
     for (size_t i = 0; i < result->n_rows; i++) {
@@ -105,7 +106,7 @@ enum cam_status cam_bench_kernels(struct cam_cli *cli) {
     struct options o;
     struct cam_machine machine;
     CAM_TRY(parse(cli, &o));
-    CAM_TRY(cam_machine_look(&machine));
+    CAM_TRY(cam_machine_look(o.config.products, &machine));
     struct cam_kernel_result *result = calloc(1, sizeof *result);
     if (!result)
         return cam_fail(CAM_ERR_OS, "out of memory for results");

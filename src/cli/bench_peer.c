@@ -172,7 +172,8 @@ static const char *routing_name(const struct measured *m) {
 /* ---- JSON ---- */
 
 static json_t *json_of_limits(const struct cam_layer_result *r) {
-    return json_pack("{s:o,s:o,s:o}", "fma_gflops", cam_bench_json_timing(r->limit_fma, 1e9),
+    return json_pack("{s:o,s:o,s:o,s:o}", "fma_gflops", cam_bench_json_timing(r->limit_fma, 1e9),
+                     "products_gflops", cam_bench_json_timing(r->limit_products, 1e9),
                      "sequential_gb_per_s", cam_bench_json_timing(r->limit_sequential, 1e9),
                      "random_gb_per_s", cam_bench_json_timing(r->limit_random, 1e9));
 }
@@ -253,13 +254,13 @@ static const char *dense_optimiser(const struct options *o) {
 
 static json_t *json_of_config(const struct options *o, const struct cam_machine *machine) {
     const struct cam_layer_config *c = &o->config;
-    return json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s}", "benchmark", "peer",
-                     "machine", cam_bench_json_machine(machine, c->n_threads), "width",
-                     (json_int_t)c->width, "heads", (json_int_t)c->heads, "top_k",
-                     (json_int_t)c->top_k, "key_width", (json_int_t)c->key_width, "tokens",
-                     (json_int_t)c->n_tokens, "repeat", (json_int_t)c->n_repeats, "optimizer_dense",
-                     dense_optimiser(o), "optimizer_rows", row_optimiser(o), "number",
-                     sizeof(cam_real) == 8 ? "fp64" : "fp32");
+    return json_pack(
+        "{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s}", "benchmark", "peer", "machine",
+        cam_bench_json_machine(machine, c->n_threads), "width", (json_int_t)c->width, "heads",
+        (json_int_t)c->heads, "top_k", (json_int_t)c->top_k, "key_width", (json_int_t)c->key_width,
+        "tokens", (json_int_t)c->n_tokens, "repeat", (json_int_t)c->n_repeats, "optimizer_dense",
+        dense_optimiser(o), "optimizer_rows", row_optimiser(o), "number",
+        sizeof(cam_real) == 8 ? "fp64" : "fp32", "products", cam_products_name(c->products));
 }
 
 static enum cam_status print_json(const struct options *o, const struct cam_machine *machine,
@@ -276,9 +277,10 @@ static enum cam_status print_json(const struct options *o, const struct cam_mach
 static void print_head(const struct options *o, const struct cam_machine *machine) {
     const struct cam_layer_config *c = &o->config;
     cam_bench_print_machine(machine, c->n_threads);
-    printf("layer      width %zu, %zu heads x %zu experts, keys 2 x %zu, %s tokens a step, %s\n",
+    printf("layer      width %zu, %zu heads x %zu experts, keys 2 x %zu, %s tokens a step, %s%s\n",
            c->width, c->heads, c->top_k, c->key_width, cam_cli_grouped((int64_t)c->n_tokens),
-           sizeof(cam_real) == 8 ? "fp64" : "fp32");
+           sizeof(cam_real) == 8 ? "fp64" : "fp32",
+           c->products == CAM_PRODUCTS_BF16 ? ", products bf16" : "");
     printf("optimisers %s; experts: %s\n", dense_optimiser(o), row_optimiser(o));
     if (o->trained)
         printf("trained    inputs in %d clusters of size 1/rank, %d steps towards an output each\n",
@@ -307,10 +309,11 @@ static void print_row(const struct measured *m) {
         "           us a token: forward %.1f, backward %.1f, rows %.1f, query and sub-keys %.1f\n",
         us(r->in_forward, m), us(r->in_backward, m), us(r->in_rows, m), us(r->in_dense, m));
     printf("           %.1f us of processor time a token and thread\n", us(r->step_cpu, m));
-    printf("  limits   %.0f GFLOP/s multiply-adds, %.1f GB/s sequential, %.1f GB/s random records "
-           "of %.0f bytes\n",
-           r->limit_fma.median / 1e9, r->limit_sequential.median / 1e9,
-           r->limit_random.median / 1e9, r->record_bytes);
+    printf(
+        "  limits   %.0f GFLOP/s multiply-adds, %.0f in products, %.1f GB/s sequential, %.1f GB/s "
+        "random records of %.0f bytes\n",
+        r->limit_fma.median / 1e9, r->limit_products.median / 1e9, r->limit_sequential.median / 1e9,
+        r->limit_random.median / 1e9, r->record_bytes);
     printf("  memory   %sB at most\n", cam_cli_short(r->rss_bytes));
     if (r->has_torch)
         printf("  PyTorch  %9s tokens/s, %sB, %s different rows a step (%s; SparseAdam, Adam): "
@@ -362,7 +365,7 @@ enum cam_status cam_bench_peer(struct cam_cli *cli) {
     struct measured all[2 * MAX_SIZES];
     size_t n = 0;
     CAM_TRY(parse(cli, &o));
-    CAM_TRY(cam_machine_look(&machine));
+    CAM_TRY(cam_machine_look(o.config.products, &machine));
     if (!o.json)
         print_head(&o, &machine);
     for (size_t i = 0; i < o.n_sizes; i++) {

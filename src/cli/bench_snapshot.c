@@ -73,7 +73,7 @@ enum cam_status cam_bench_snapshot(struct cam_cli *cli) {
     struct cam_machine machine;
     struct options o;
     CAM_TRY(parse(cli, &o));
-    CAM_TRY(cam_machine_look(&machine));
+    CAM_TRY(cam_machine_look(CAM_PRODUCTS_FP32, &machine));
     json_t *list = json_array();
     enum cam_status status = CAM_OK;
     if (!o.json) {

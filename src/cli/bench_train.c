@@ -195,14 +195,15 @@ static json_t *json_of_row(const struct measured *m) {
     const struct cam_model_bench_result *r = &m->result;
     struct cam_timing step = cam_timing_rate(r->step, tokens(m));
     return json_pack(
-        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
+        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
         "ff", m->ff, "parameters", cam_cli_json_real(r->parameters), "experts",
         json_integer((json_int_t)r->experts), "tokens", json_integer((json_int_t)tokens(m)),
         "tokens_per_s", cam_cli_json_real(step.median), "step", cam_bench_json_timing(step, 1),
         "us_per_token", json_of_phases(m), "mflop_per_token", cam_cli_json_real(r->flops / 1e6),
         "optimizer_dense", dense_optimiser(m), "optimizer_rows", row_optimiser(m), "gflops",
         cam_cli_json_real(gflops(m)), "fma_gflops", cam_bench_json_timing(r->limit_fma, 1e9),
-        "share_of_peak", cam_cli_json_real(r->share_of_peak), "rss_bytes",
+        "products_gflops", cam_bench_json_timing(r->limit_products, 1e9), "share_of_peak",
+        cam_cli_json_real(r->share_of_peak), "rss_bytes",
         r->rss_bytes > 0 ? cam_cli_json_real(r->rss_bytes) : json_null(), "vs_torch",
         cam_cli_json_real(ratio(r->torch_seconds, r->step)), "vs_plain",
         cam_cli_json_real(ratio(r->plain_seconds, r->step)), "torch", json_of_torch(m), "plain",
@@ -213,13 +214,14 @@ static json_t *json_of_row(const struct measured *m) {
 
 static json_t *json_of_config(const struct measured *m, const struct cam_machine *machine) {
     const struct cam_model_shape *s = &m->config.shape;
-    return json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I}", "benchmark", "train",
+    return json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:s}", "benchmark", "train",
                      "machine", cam_bench_json_machine(machine, m->config.n_threads), "width",
                      (json_int_t)s->width, "blocks", (json_int_t)s->n_blocks, "heads",
                      (json_int_t)s->heads, "kv_heads", (json_int_t)s->kv_heads, "hidden",
                      (json_int_t)s->hidden, "context", (json_int_t)s->context, "vocabulary",
                      (json_int_t)s->vocabulary, "conv", s->conv, "sequences",
-                     (json_int_t)m->config.n_sequences, "repeat", (json_int_t)m->config.n_repeats);
+                     (json_int_t)m->config.n_sequences, "repeat", (json_int_t)m->config.n_repeats,
+                     "products", cam_products_name(s->products));
 }
 
 /* ---- table ---- */
@@ -228,10 +230,11 @@ static void print_head(const struct measured *m, const struct cam_machine *machi
     const struct cam_model_shape *s = &m->config.shape;
     cam_bench_print_machine(machine, m->config.n_threads);
     printf("model      width %zu, %zu blocks, %zu heads (%zu for keys), hidden %zu, %s tokens, %zu "
-           "sequences of %zu%s\n",
+           "sequences of %zu%s%s\n",
            s->width, s->n_blocks, s->heads, s->kv_heads, s->hidden,
            cam_cli_grouped((int64_t)s->vocabulary), m->config.n_sequences, s->context,
-           s->conv ? ", convolutions" : "");
+           s->conv ? ", convolutions" : "",
+           s->products == CAM_PRODUCTS_BF16 ? ", products bf16" : "");
     printf("medians of %zu; lowest and highest in brackets\n\n", m->config.n_repeats);
 }
 
@@ -257,7 +260,7 @@ static void print_row(const struct measured *m) {
            "of the peak of %.0f\n",
            cam_cli_grouped((int64_t)step.median), cam_cli_grouped((int64_t)step.low),
            cam_cli_grouped((int64_t)step.high), r->loss, r->flops / 1e6, gflops(m),
-           100 * r->share_of_peak, r->limit_fma.median / 1e9);
+           100 * r->share_of_peak, r->limit_products.median / 1e9);
     printf("           us a token: forward %.1f, backward %.1f, update %.1f; %.1f us of "
            "processor time and thread\n",
            r->in_forward.median * each, r->in_backward.median * each, r->in_update.median * each,
@@ -280,7 +283,7 @@ static void print_row(const struct measured *m) {
 
 static enum cam_status measure(const struct options *o, struct measured *all, size_t n) {
     struct cam_machine machine;
-    CAM_TRY(cam_machine_look(&machine));
+    CAM_TRY(cam_machine_look(all[0].config.shape.products, &machine));
     if (!o->json)
         print_head(&all[0], &machine);
     json_t *rows = json_array();

@@ -51,6 +51,8 @@ Test(layer, counts_operations_as_its_header_says) {
     double experts = 2.0 * 8 * 16 * 2 * 256, keys = 2.0 * 2 * 8 * 16 * 2 * 128;
     cr_assert(forward == projection + scores + experts);
     cr_assert(step == 3 * projection + scores + 3 * experts + keys);
+    cam_layer_products(256, 8, 128, 1024, &forward, &step);
+    cr_assert(forward == projection + scores && step == 3 * projection + scores);
 }
 
 Test(layer, grows_without_moving_rows_or_changing_outputs) {

@@ -50,6 +50,8 @@ Test(limits, are_positive_and_read_a_table_with_a_short_last_piece) {
     OK(cam_table_add(&table, bytes + 8192, 128));
     cr_assert_eq(cam_table_bytes(&table), 2 * 4096 + 128);
     cr_assert_gt(cam_limit_fma(threads), 1e6);
+    cr_assert_gt(cam_limit_products(threads, CAM_PRODUCTS_FP32), 1e6);
+    cr_assert_gt(cam_limit_products(threads, CAM_PRODUCTS_BF16), 1e6);
     cr_assert_gt(cam_limit_sequential(threads, &table), 0);
     cr_assert_gt(cam_limit_cache(threads), 1e6);
     OK(cam_limit_random(threads, &table, 1000, 1, &rate));
@@ -62,7 +64,7 @@ Test(limits, are_positive_and_read_a_table_with_a_short_last_piece) {
 
 Test(machine, names_what_it_is) {
     struct cam_machine m;
-    OK(cam_machine_look(&m));
+    OK(cam_machine_look(CAM_PRODUCTS_FP32, &m));
     cr_assert(*m.cpu && *m.blas_core && *m.features && *m.huge_pages);
     cr_assert_geq(m.n_cores, 1);
     cr_assert_gt(m.memory_bytes, 0);

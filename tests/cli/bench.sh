@@ -35,6 +35,11 @@ for key in tokens_per_s mflop_per_token gflops share_of_peak vs_plain us_per_tok
     sqlite3 :memory: "SELECT 1 / (json_extract(CAST(readfile('out') AS TEXT),
         '\$.rows[0].$key') > 0)" | grep -qx 1 || fail "rows[0].$key is not a positive number"
 done
+expect 0 cambium bench peer "${LAYER[@]}" --bf16 --json
+[ "$(field .config.products)" = bf16 ] || fail "products of the layer"
+expect 0 cambium bench train "${TINY_MODEL[@]}" --bf16
+has "products bf16"
+has "bf16, "
 expect 0 cambium bench train "${TINY_MODEL[@]}" --ff peer --ff dense+peer
 has "dense,peer: "
 has "dense,dense+peer: "
@@ -43,6 +48,8 @@ has "64 experts"
 expect 0 cambium bench kernels --experts 256 --width 32 --tokens 16 --repeat 1 --threads 1 --json
 [ "$(field .config.benchmark)" = kernels ] || fail "kernels"
 [ "$(field '.rows[0].unit')" = GFLOP/s ] || fail "unit"
+[ "$(field .config.products)" = fp32 ] || fail "products of the kernels"
+expect 0 cambium bench kernels --experts 256 --width 32 --tokens 16 --repeat 1 --threads 1 --bf16
 
 expect 0 cambium bench ingest --documents 40 --bytes 300 --repeat 2 --json
 [ "$(field .config.benchmark)" = ingest ] || fail "ingest"
