@@ -142,20 +142,44 @@ static int select_few(const cam_real *score, size_t n, size_t k, cam_real *top_s
 #define WIDE     __attribute__((target("avx512f,avx512bw,avx512vl")))
 #define WIDE_MAX 64 /* numbers it can rank: four registers */
 
-/* Adds to each count how many of the N numbers exceed its number; with TIES, also equal ones that
- * come before it. */
+/* Adds one to the lanes of *BEFORE whose number is exceeded by VALUE[FROM..TO), or, with EQUAL,
+ * also equalled.  Two sums, so that one does not wait for the other. */
+WIDE static inline void count_one(const float *value, size_t from, size_t to, const int equal,
+                                  __m512 here, __m512i *before) {
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i odd = _mm512_setzero_si512(), even = *before;
+    size_t j = from;
+    for (; j + 2 <= to; j += 2) {
+        __m512 x = _mm512_set1_ps(value[j]), y = _mm512_set1_ps(value[j + 1]);
+        __mmask16 a = equal ? _mm512_cmp_ps_mask(x, here, _CMP_GE_OQ)
+                            : _mm512_cmp_ps_mask(x, here, _CMP_GT_OQ);
+        __mmask16 b = equal ? _mm512_cmp_ps_mask(y, here, _CMP_GE_OQ)
+                            : _mm512_cmp_ps_mask(y, here, _CMP_GT_OQ);
+        even = _mm512_mask_add_epi32(even, a, even, one);
+        odd = _mm512_mask_add_epi32(odd, b, odd, one);
+    }
+    if (j < to) {
+        __m512 x = _mm512_set1_ps(value[j]);
+        __mmask16 a = equal ? _mm512_cmp_ps_mask(x, here, _CMP_GE_OQ)
+                            : _mm512_cmp_ps_mask(x, here, _CMP_GT_OQ);
+        even = _mm512_mask_add_epi32(even, a, even, one);
+    }
+    *before = _mm512_add_epi32(even, odd);
+}
+
+/* How many of the N numbers exceed each; with TIES, also equal ones that come before it. */
 WIDE static inline void count_before(const float *value, size_t n, int ties, __m512i *count) {
     for (size_t own = 0; own < n; own += 16) {
         __m512 here = _mm512_loadu_ps(value + own);
         __m512i before = _mm512_setzero_si512();
-        for (size_t j = 0; j < n; j++) {
-            __m512 other = _mm512_set1_ps(value[j]);
-            __mmask16 first = _mm512_cmp_ps_mask(other, here, _CMP_GT_OQ);
-            if (ties) {
-                uint32_t later = j < own ? 0xffff : j < own + 16 ? 0xfffeu << (j - own) : 0;
-                first |= _mm512_cmp_ps_mask(other, here, _CMP_EQ_OQ) & (__mmask16)later;
-            }
-            before = _mm512_mask_add_epi32(before, first, before, _mm512_set1_epi32(1));
+        size_t end = own + 16 < n ? own + 16 : n;
+        count_one(value, 0, own, ties, here, &before);
+        count_one(value, own, n, 0, here, &before);
+        for (size_t j = own; ties && j < end; j++) {
+            __mmask16 later = (__mmask16)(0xfffeu << (j - own));
+            __mmask16 equal =
+                _mm512_mask_cmp_ps_mask(later, _mm512_set1_ps(value[j]), here, _CMP_EQ_OQ);
+            before = _mm512_mask_add_epi32(before, equal, before, _mm512_set1_epi32(1));
         }
         count[own / 16] = before;
     }
@@ -170,10 +194,17 @@ WIDE static inline __m512 load_part(const float *x, size_t n) {
 WIDE static float bound_wide(const float *score, size_t n, size_t k, size_t slots) {
     float most[WIDE_MAX];
     for (size_t s = 0; s < slots; s += 16) {
-        __m512 m = _mm512_set1_ps(-INFINITY);
-        for (size_t i = s; i < n; i += slots) /* a number that is none leaves m */
+        /* Two maxima, so that one does not wait for the other; a number that is none leaves them.
+         */
+        __m512 m = _mm512_set1_ps(-INFINITY), other = m;
+        size_t i = s;
+        for (; i + slots + 16 <= n; i += 2 * slots) {
+            m = _mm512_max_ps(_mm512_loadu_ps(score + i), m);
+            other = _mm512_max_ps(_mm512_loadu_ps(score + i + slots), other);
+        }
+        for (; i < n; i += slots)
             m = _mm512_max_ps(load_part(score + i, n - i), m);
-        _mm512_storeu_ps(most + s, m);
+        _mm512_storeu_ps(most + s, _mm512_max_ps(other, m));
     }
     __m512i count[WIDE_MAX / 16];
     count_before(most, slots, 0, count);
@@ -185,26 +216,39 @@ WIDE static float bound_wide(const float *score, size_t n, size_t k, size_t slot
     return _mm512_reduce_min_ps(bound);
 }
 
-/* select_few with AVX-512, which can write the lanes of a comparison side by side. */
+/* Which of the first 64 of N numbers reach BOUND. */
+WIDE static inline uint64_t reach_of(const float *score, size_t n, __m512 bound) {
+    uint64_t reach = 0;
+    for (size_t i = 0; i < 64 && i < n; i += 16) {
+        __mmask16 in = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __m512 s = _mm512_maskz_loadu_ps(in, score + i);
+        reach |= (uint64_t)_mm512_mask_cmp_ps_mask(in, s, bound, _CMP_GE_OQ) << i;
+    }
+    return reach;
+}
+
+/* select_few with AVX-512, whose comparisons give a bit a lane. */
 WIDE static int select_wide(const float *score, size_t n, size_t k, float *top_score,
                             uint32_t *top_index) {
     float value[WIDE_MAX + 32];
     uint32_t index[WIDE_MAX + 32];
     __m512 bound = _mm512_set1_ps(bound_wide(score, n, k, k <= 24 ? 32 : 64));
-    __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     size_t m = 0;
-    for (size_t i = 0; i < n && m <= WIDE_MAX; i += 16) {
-        __mmask16 in = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
-        __m512 s = load_part(score + i, n - i);
-        __mmask16 reach = in & _mm512_cmp_ps_mask(s, bound, _CMP_GE_OQ);
-        _mm512_storeu_ps(value + m, _mm512_maskz_compress_ps(reach, s));
-        _mm512_storeu_si512(
-            index + m,
-            _mm512_maskz_compress_epi32(reach, _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i))));
-        m += (size_t)__builtin_popcount(reach);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t reach = reach_of(score + i, n - i, bound);
+        if (m + (size_t)__builtin_popcountll(reach) > WIDE_MAX)
+            return 0;
+        for (; reach; reach &= reach - 1)
+            index[m++] = (uint32_t)(i + (size_t)__builtin_ctzll(reach));
     }
-    if (m < k || m > WIDE_MAX)
+    if (m < k)
         return 0;
+    for (size_t i = 0; i < m; i += 16) {
+        __mmask16 in = m - i >= 16 ? 0xffff : (__mmask16)((1u << (m - i)) - 1);
+        _mm512_storeu_ps(value + i,
+                         _mm512_mask_i32gather_ps(_mm512_setzero_ps(), in,
+                                                  _mm512_loadu_si512(index + i), score, 4));
+    }
     _mm512_storeu_ps(value + m, _mm512_set1_ps(-INFINITY));
     __m512i rank[WIDE_MAX / 16];
     count_before(value, m, 1, rank);

@@ -30,12 +30,18 @@ static size_t padded_subkeys(size_t subkeys) {
     return (subkeys + CAM_SUBKEY_BLOCK - 1) / CAM_SUBKEY_BLOCK * CAM_SUBKEY_BLOCK;
 }
 
+/* Numbers between rows of scores: a multiple of a page would put all rows into the same few sets of
+ * the first cache. */
+static size_t score_stride(size_t subkeys) {
+    return padded_subkeys(subkeys) + CAM_LANES;
+}
+
 void cam_peer_scratch_init(const struct cam_peer *peer, struct cam_arena *arena,
                            struct cam_peer_scratch *s) {
     size_t n_rows = CAM_PEER_BLOCK_TOKENS * peer->ff.config.heads;
-    size_t padded = padded_subkeys(peer->shape.subkeys);
+    size_t stride = score_stride(peer->shape.subkeys);
     for (int h = 0; h < 2; h++) {
-        s->score[h] = cam_arena_alloc(arena, n_rows * padded * sizeof(cam_real));
+        s->score[h] = cam_arena_alloc(arena, n_rows * stride * sizeof(cam_real));
         s->list[h] = cam_arena_alloc(arena, peer->shape.subkeys * sizeof(uint32_t));
     }
     s->row = cam_arena_alloc(arena, (CAM_PEER_BLOCK_TOKENS * peer->n_picks + CAM_ROWS_AHEAD) *
@@ -187,25 +193,27 @@ void cam_peer_pack_subkeys(struct cam_peer *peer, const struct cam_pass *pass) {
     cam_threads_run(pass->threads, padded / CAM_PANEL_ROWS, pack_block, &packing);
 }
 
-/* Scores of N_ROWS queries: one row of SCORE[h] a query, PADDED apart.  Without panels, sub-keys go
- * in blocks of a fixed size, whatever S is, so that growth cannot move the bits of old scores. */
+/* Scores of N_ROWS queries: one row of SCORE[h] a query, score_stride apart.  Without panels,
+ * sub-keys go in blocks of a fixed size, whatever S is, so that growth cannot move the bits of old
+ * scores. */
 static void score_rows(struct cam_peer *peer, const cam_real *query, size_t n_rows,
                        cam_real *const score[2]) {
     size_t dk = peer->ff.config.key_width, padded = padded_subkeys(peer->shape.subkeys);
+    size_t stride = score_stride(peer->shape.subkeys);
     for (int h = 0; h < 2; h++) {
         const cam_real *q = query + (size_t)h * dk;
         if (peer->last.amx_panel[h]) {
             cam_amx_panel_product(q, n_rows, dk, 2 * dk, peer->last.amx_panel[h], padded, score[h],
-                                  padded);
+                                  stride);
             continue;
         }
         if (peer->last.panel[h]) {
-            cam_panel_product(q, n_rows, dk, 2 * dk, peer->last.panel[h], padded, score[h], padded);
+            cam_panel_product(q, n_rows, dk, 2 * dk, peer->last.panel[h], padded, score[h], stride);
             continue;
         }
         for (size_t i = 0; i < padded; i += CAM_SUBKEY_BLOCK)
             cam_gemm(peer->last.products, CAM_PLAIN, CAM_TRANSPOSED, n_rows, CAM_SUBKEY_BLOCK, dk,
-                     1, q, 2 * dk, peer->subkey[h]->value + i * dk, dk, 0, score[h] + i, padded);
+                     1, q, 2 * dk, peer->subkey[h]->value + i * dk, dk, 0, score[h] + i, stride);
     }
 }
 
@@ -266,14 +274,14 @@ void cam_peer_retrieve(struct cam_peer *peer, size_t t0, size_t n_tokens,
     const struct cam_ff_config *c = &peer->ff.config;
     struct cam_peer_last *last = &peer->last;
     size_t P = c->heads, K = c->top_k, dk = c->key_width, S = peer->shape.subkeys;
-    size_t padded = padded_subkeys(S), biased = first_biased(peer), closed = first_closed(peer);
+    size_t stride = score_stride(S), biased = first_biased(peer), closed = first_closed(peer);
     cam_real *query = last->query + t0 * P * 2 * dk;
     for (size_t i = 0; i < n_tokens * P * 2; i++)
         last->factor[t0 * P * 2 + i] =
             cam_row_normalise(query + i * dk, dk, (cam_real)CAM_QUERY_EPSILON);
     score_rows(peer, query, n_tokens * P, scratch->score);
     for (size_t r = 0; r < n_tokens * P; r++) {
-        cam_real *a = scratch->score[0] + r * padded, *b = scratch->score[1] + r * padded;
+        cam_real *a = scratch->score[0] + r * stride, *b = scratch->score[1] + r * stride;
         size_t t = t0 + r / P, at = t * peer->n_picks + r % P * K;
         cam_real new_a = last->gap ? greatest(a, closed, S) : 0;
         cam_real new_b = last->gap ? greatest(b, closed, S) : 0;
