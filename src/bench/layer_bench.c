@@ -157,6 +157,7 @@ static enum cam_status layer_init(struct layer *l, const struct cam_layer_config
         .subkeys_capacity = c->grown_subkeys > c->subkeys ? c->grown_subkeys : c->subkeys,
         .pool_lr_scale = c->pool_lr_scale,
         .pool_adam = c->rows_adam,
+        .pool_bf16 = c->rows_bf16,
     };
     *l = (struct layer){.config = c};
     cam_arena_init(&l->arena);

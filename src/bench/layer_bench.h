@@ -34,6 +34,7 @@ struct cam_layer_config {
     size_t width, heads, top_k, key_width, n_tokens;
     double pool_lr_scale;
     int rows_adam; /* 1: rows by full Adam */
+    int rows_bf16; /* 1: rows in bfloat16 */
     enum cam_products products;
     int n_threads;
     size_t n_repeats;

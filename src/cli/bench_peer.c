@@ -30,7 +30,12 @@ static enum cam_status parse_routing(const char *text, struct options *o) {
 }
 
 static const char *row_optimiser(const struct options *o) {
-    return o->config.rows_adam
+    return o->config.rows_bf16
+               ? (o->config.rows_adam
+                      ? "in bfloat16, rounded by chance: Adam, two moments a number"
+                      : "in bfloat16, rounded by chance: one second moment a row of "
+                        "u and of v, no momentum, bias-corrected, clipped")
+           : o->config.rows_adam
                ? "Adam, two moments a number, bias-corrected by the expert's own steps; in place"
                : "one second moment a row of u and of v, no momentum, bias-corrected, clipped; in "
                  "place";
@@ -93,6 +98,9 @@ static enum cam_status parse_one(struct cam_cli *cli, int found, struct options 
         return *c->python ? CAM_OK : cam_bench_python(CAM_DEFAULT_PYTHON, c->python);
     case 'p':
         return cam_bench_python(optarg, c->python);
+    case 'B':
+        c->rows_bf16 = 1;
+        return CAM_OK;
     case 'b':
         c->products = CAM_PRODUCTS_BF16;
         return CAM_OK;
@@ -120,6 +128,7 @@ static enum cam_status parse(struct cam_cli *cli, struct options *o) {
                                           {"vs-torch", no_argument, NULL, 'v'},
                                           {"python", required_argument, NULL, 'p'},
                                           {"bf16", no_argument, NULL, 'b'},
+                                          {"bf16-rows", no_argument, NULL, 'B'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

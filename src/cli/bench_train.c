@@ -155,7 +155,10 @@ static const char *dense_optimiser(const struct measured *m) {
 }
 
 static const char *row_optimiser(const struct measured *m) {
-    return m->result.experts > 0 ? "one second moment a row of each part, no momentum" : "none";
+    return !(m->result.experts > 0) ? "none"
+           : m->config.shape.pool_bf16
+               ? "in bfloat16, one second moment a row of each part, no momentum"
+               : "one second moment a row of each part, no momentum";
 }
 
 static const char *torch_optimiser(const struct measured *m) {

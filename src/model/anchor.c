@@ -114,7 +114,7 @@ static double row_estimate(const struct cam_pool *pool, uint64_t expert, uint64_
 static void set_pool(struct cam_pool *pool, double decay, uint64_t step) {
     double mean = 0;
     for (uint64_t e = 0; pool->centre && e < pool->n_experts; e++)
-        memcpy(cam_pool_centre(pool, e), cam_pool_row(pool, e), pool->record * sizeof(cam_real));
+        cam_pool_read(pool, e, cam_pool_centre(pool, e));
     if (!pool->importance || step == 0)
         return;
     for (uint64_t e = 0; e < pool->n_experts; e++)

@@ -58,10 +58,10 @@ enum cam_status cam_model_average_extend(struct cam_model *model) {
 
 /* A run of numbers that are averaged, or copied. */
 struct run {
-    const cam_real *value;
+    const void *value; /* cam_real, or bfloat16 */
     cam_real *average;
     size_t n;
-    int copied;
+    int copied, bf16;
 };
 
 struct job {
@@ -74,7 +74,16 @@ static size_t add_run(struct run *runs, size_t n, const cam_real *value, cam_rea
     for (size_t from = 0; from < length; from += CHUNK, n++)
         if (runs)
             runs[n] = (struct run){value + from, average + from,
-                                   length - from < CHUNK ? length - from : CHUNK, copied};
+                                   length - from < CHUNK ? length - from : CHUNK, copied, 0};
+    return n;
+}
+
+static size_t add_bf16_run(struct run *runs, size_t n, const cam_bf16 *value, cam_real *average,
+                           size_t length, int copied) {
+    for (size_t from = 0; from < length; from += CHUNK, n++)
+        if (runs)
+            runs[n] = (struct run){value + from, average + from,
+                                   length - from < CHUNK ? length - from : CHUNK, copied, 1};
     return n;
 }
 
@@ -86,8 +95,12 @@ static size_t add_experts(struct run *runs, size_t n, const struct cam_pool *poo
         uint64_t end = (uint64_t)(i + 1) << CAM_POOL_CHUNK_SHIFT;
         end = end < to ? end : to;
         size_t at = (size_t)(from & (CAM_POOL_CHUNK - 1)) * pool->record;
-        n = add_run(runs, n, pool->rows[i] + at, pool->average[i] + at,
-                    (size_t)(end - from) * pool->record, copied);
+        size_t length = (size_t)(end - from) * pool->record;
+        if (pool->bf16)
+            n = add_bf16_run(runs, n, cam_pool_record(pool, from), pool->average[i] + at, length,
+                             copied);
+        else
+            n = add_run(runs, n, pool->rows[i] + at, pool->average[i] + at, length, copied);
         from = end;
     }
     return n;
@@ -113,14 +126,29 @@ static size_t list_runs(struct cam_model *model, struct run *runs) {
     return n;
 }
 
+static void approach(const cam_real *value, cam_real share, int copied, cam_real *average,
+                     size_t n) {
+    if (copied)
+        memcpy(average, value, n * sizeof *average);
+    else
+        cam_approach(value, share, average, n);
+}
+
 static void average_block(void *context, size_t i, size_t i_worker) {
     (void)i_worker;
     const struct job *job = context;
     const struct run *run = &job->runs[i];
-    if (run->copied)
-        memcpy(run->average, run->value, run->n * sizeof *run->average);
-    else
-        cam_approach(run->value, job->share, run->average, run->n);
+    if (!run->bf16) {
+        approach(run->value, job->share, run->copied, run->average, run->n);
+        return;
+    }
+    cam_real values[16 * CAM_LANES]; /* rows are whole vectors */
+    for (size_t from = 0; from < run->n; from += sizeof values / sizeof *values) {
+        size_t left = run->n - from, m = sizeof values / sizeof *values;
+        m = left < m ? left : m;
+        cam_bf16_read((const cam_bf16 *)run->value + from, m, values);
+        approach(values, job->share, run->copied, run->average + from, m);
+    }
 }
 
 void cam_model_average_step(struct cam_model *model, struct cam_threads *threads,
@@ -147,5 +175,7 @@ void cam_model_average_swap(struct cam_model *model) {
         cam_real **rows = pool->rows;
         pool->rows = pool->average;
         pool->average = rows;
+        if (peer->ff.config.pool_bf16) /* averages are cam_real */
+            pool->bf16 = !pool->bf16;
     }
 }

@@ -1,6 +1,5 @@
 /* expert_neuron.c - an expert of PEER: one hidden neuron, e(x) = gelu(u . x) v (He 2024, eq. 1 to 3
  * of section 2).  h = u . x is kept from forward to backward. */
-#include "math/vector_rows.h"
 #include "model/peer.h"
 
 #include <string.h>
@@ -10,16 +9,16 @@ static void forward(struct cam_peer *peer, size_t t0, size_t n_tokens, const cam
                     const cam_real *x, cam_real *y, struct cam_peer_scratch *scratch) {
     const struct cam_peer_last *last = &peer->last;
     size_t D = peer->ff.config.width, M = peer->n_picks;
-    size_t n = peer->ff.config.heads * peer->ff.config.top_k, record = 2 * D * sizeof(cam_real);
+    size_t n = peer->ff.config.heads * peer->ff.config.top_k;
     for (size_t t = t0; t < t0 + n_tokens; t++, row += M) {
         cam_real *h = last->h + t * M;
         const cam_real *gate = last->gate + t * M;
-        cam_rows_dot(x + t * D, row, n, 0, D, record, h);
+        cam_peer_dots(&peer->pool, x + t * D, row, n, 0, h);
         memset(h + n, 0, (M - n) * sizeof *h);
         cam_row_gelu(h, M, scratch->coef);
         for (size_t i = 0; i < n; i++)
             scratch->coef[i] *= gate[i];
-        cam_rows_sum(row, scratch->coef, n, D, D, 1, y + t * D);
+        cam_peer_sum(&peer->pool, row, scratch->coef, n, D, y + t * D);
     }
 }
 
@@ -31,7 +30,7 @@ static void backward(struct cam_peer *peer, size_t t, const cam_real *const *row
     size_t n = peer->ff.config.heads * peer->ff.config.top_k;
     cam_real *dh = last->dh + t * M, *ga = last->ga + t * M, *dot = scratch->dot;
     const cam_real *gate = last->gate + t * M;
-    cam_rows_dot(dy, row, n, D, D, 2 * D * sizeof(cam_real), dot);
+    cam_peer_dots(&peer->pool, dy, row, n, D, dot);
     memset(dot + n, 0, (M - n) * sizeof *dot);
     cam_row_gelu_slope(last->h + t * M, M, ga, scratch->slope);
     for (size_t i = 0; i < M; i++) {
@@ -39,7 +38,7 @@ static void backward(struct cam_peer *peer, size_t t, const cam_real *const *row
         dot[i] *= ga[i];
         ga[i] *= gate[i];
     }
-    cam_rows_sum(row, dh, n, 0, D, 1, dx);
+    cam_peer_sum(&peer->pool, row, dh, n, 0, dx);
 }
 
 /* du = sum of dh x, dv = sum of ga dy. */

@@ -1,6 +1,5 @@
 /* expert_value.c - an expert of a product-key memory: a value, e(x) = v (Lample et al. 2019,
  * 1907.05242, eq. 2). */
-#include "math/vector_rows.h"
 #include "model/peer.h"
 
 static void forward(struct cam_peer *peer, size_t t0, size_t n_tokens, const cam_real *const *row,
@@ -9,14 +8,14 @@ static void forward(struct cam_peer *peer, size_t t0, size_t n_tokens, const cam
     size_t n = peer->ff.config.heads * peer->ff.config.top_k;
     (void)x, (void)scratch;
     for (size_t t = t0; t < t0 + n_tokens; t++, row += M)
-        cam_rows_sum(row, peer->last.gate + t * M, n, 0, D, 1, y + t * D);
+        cam_peer_sum(&peer->pool, row, peer->last.gate + t * M, n, 0, y + t * D);
 }
 
 static void backward(struct cam_peer *peer, size_t t, const cam_real *const *row,
                      const cam_real *dy, cam_real *dx, struct cam_peer_scratch *scratch) {
-    size_t D = peer->ff.config.width, n = peer->ff.config.heads * peer->ff.config.top_k;
+    size_t n = peer->ff.config.heads * peer->ff.config.top_k;
     (void)t, (void)dx;
-    cam_rows_dot(dy, row, n, 0, D, D * sizeof(cam_real), scratch->dot);
+    cam_peer_dots(&peer->pool, dy, row, n, 0, scratch->dot);
 }
 
 /* dv = sum of gate dy. */

@@ -66,6 +66,7 @@ struct cam_ff_config {
     double pool_lr_scale;           /* peer, pkm: expert rows' learning rate over the trunk's */
     int pool_adam;                  /* peer, pkm: 1: two moments a number of a row, as Adam keeps;
                                        0: one second moment for u and one for v */
+    int pool_bf16;                  /* peer, pkm: 1: rows in bfloat16, rounded by chance */
 };
 
 /* What `update` needs to move sparse rows. */

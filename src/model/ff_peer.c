@@ -82,6 +82,8 @@ enum cam_status cam_peer_create(const struct cam_ff_config *config, const struct
     if (status == CAM_OK)
         status = cam_pool_init(&peer->pool, config->seed, config->i_layer, expert->n_parts,
                                config->width, capacity);
+    if (status == CAM_OK && config->pool_bf16)
+        cam_pool_keep_bf16(&peer->pool);
     if (status == CAM_OK && config->pool_adam)
         status = cam_pool_keep_moments(&peer->pool);
     if (status == CAM_OK)

@@ -64,17 +64,24 @@ static int fits(const struct cam_block *block, const struct cam_ff_ops *ops) {
 static enum cam_status slot_create(struct cam_model *model, size_t i_block) {
     const struct cam_model_shape *s = &model->shape;
     struct cam_block *block = &model->blocks[i_block];
-    struct cam_ff_config config = {.seed = model->seed, .i_layer = i_block, .width = s->width,
+    struct cam_ff_config config = {.seed = model->seed,
+                                   .i_layer = i_block,
+                                   .width = s->width,
                                    .reference = s->reference,
-                                   .hidden = s->hidden, .activation = s->activation,
-                                   .moe_experts = s->moe_experts, .moe_hidden = s->moe_hidden,
+                                   .hidden = s->hidden,
+                                   .activation = s->activation,
+                                   .moe_experts = s->moe_experts,
+                                   .moe_hidden = s->moe_hidden,
                                    .moe_capacity = s->moe_capacity,
-                                   .moe_balance = s->moe_balance, .heads = s->peer_heads,
-                                   .top_k = s->peer_top_k, .key_width = s->peer_key_width,
+                                   .moe_balance = s->moe_balance,
+                                   .heads = s->peer_heads,
+                                   .top_k = s->peer_top_k,
+                                   .key_width = s->peer_key_width,
                                    .subkeys = s->peer_subkeys,
                                    .subkeys_capacity = s->peer_subkeys_capacity,
                                    .pool_lr_scale = s->pool_lr_scale,
-                                   .pool_adam = s->pool_adam};
+                                   .pool_adam = s->pool_adam,
+                                   .pool_bf16 = s->pool_bf16};
     char kinds[sizeof s->ff[0]], *rest = kinds;
     snprintf(kinds, sizeof kinds, "%s", s->ff[i_block]);
     for (char *kind; (kind = strsep(&rest, "+"));) {

@@ -32,7 +32,7 @@ struct cam_model_shape {
     double moe_capacity, moe_balance;
     size_t peer_heads, peer_top_k, peer_key_width, peer_subkeys, peer_subkeys_capacity;
     double pool_lr_scale;
-    int pool_adam;
+    int pool_adam, pool_bf16;
     int conv; /* 1: a short causal convolution (model/conv.h) before each branch */
     char ff[CAM_MAX_BLOCKS][24]; /* slot of each block: "dense", "pkm", "dense+peer" */
 };

@@ -5,6 +5,7 @@
 #ifndef CAM_MODEL_PEER_H
 #define CAM_MODEL_PEER_H
 
+#include "math/vector_rows.h"
 #include "model/expert.h"
 #include "model/ff_peer.h"
 #include "model/pool.h"
@@ -128,6 +129,18 @@ void cam_peer_product_top_k(const cam_real *a, const cam_real *b, size_t subkeys
 /* Pointers to the records of N experts, with CAM_ROWS_AHEAD more behind them. */
 void cam_peer_rows(const struct cam_peer *peer, const uint32_t *expert, size_t n,
                    const cam_real **row);
+/* cam_rows_dot and cam_rows_sum over such records, of numbers from OFFSET on, in what the pool
+ * keeps them; the first fetches records ahead, the second adds. */
+static inline void cam_peer_dots(const struct cam_pool *pool, const cam_real *x,
+                                 const cam_real *const *row, size_t n_rows, size_t offset,
+                                 cam_real *dot) {
+    (pool->bf16 ? cam_bf16_rows_dot : cam_rows_dot)(x, row, n_rows, offset, pool->width,
+                                                    cam_pool_record_bytes(pool), dot);
+}
+static inline void cam_peer_sum(const struct cam_pool *pool, const cam_real *const *row,
+                                const cam_real *coef, size_t n_rows, size_t offset, cam_real *y) {
+    (pool->bf16 ? cam_bf16_rows_sum : cam_rows_sum)(row, coef, n_rows, offset, pool->width, 1, y);
+}
 void cam_peer_backward(struct cam_ff *ff, const struct cam_pass *pass, const cam_real *x,
                        const cam_real *dy, cam_real *dx);
 void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,

@@ -415,7 +415,7 @@ enum cam_status cam_peer_generation_hash(const struct cam_ff *ff, size_t i, unsi
         return cam_fail(CAM_ERR_OS, "out of memory for a hash");
     uint64_t end = parts & CAM_PEER_EXPERTS ? g->first_expert + g->n_experts : 0;
     for (uint64_t e = g->first_expert; e < end; e++)
-        cam_hasher_add(hasher, cam_pool_row(&peer->pool, e), peer->pool.record * sizeof(cam_real));
+        cam_hasher_add(hasher, cam_pool_record(&peer->pool, e), cam_pool_record_bytes(&peer->pool));
     for (int h = 0; h < 2 && parts & CAM_PEER_SUBKEYS; h++)
         cam_hasher_add(hasher, peer->subkey[h]->value + g->subkeys_from * ff->config.key_width,
                        (g->subkeys_to - g->subkeys_from) * ff->config.key_width * sizeof(cam_real));

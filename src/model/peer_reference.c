@@ -104,10 +104,11 @@ static void retrieve(struct cam_peer *peer, size_t t, size_t p, struct scores *s
         gate[k] = (cam_real)(exp((double)gate[k] - best) / sum);
 }
 
-/* expert: y += gate * e(x) for one pick. */
-static void expert_forward(struct cam_peer *peer, size_t pick, const cam_real *x, cam_real *y) {
+/* expert: y += gate * e(x) for one pick; RECORD is room for a record. */
+static void expert_forward(struct cam_peer *peer, size_t pick, const cam_real *x, cam_real *y,
+                           cam_real *record) {
     size_t D = peer->ff.config.width;
-    const cam_real *record = cam_pool_row(&peer->pool, peer->last.expert[pick]);
+    cam_pool_read(&peer->pool, peer->last.expert[pick], record);
     const cam_real *v = is_neuron(peer) ? record + D : record;
     double weight = (double)peer->last.gate[pick];
     if (is_neuron(peer)) {
@@ -125,6 +126,7 @@ void cam_peer_reference_forward(struct cam_ff *ff, const struct cam_pass *pass, 
     size_t D = c->width, n = c->heads * c->top_k, M = peer->n_picks;
     struct scores s;
     cam_peer_last_init(peer, pass);
+    cam_real *record = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *record);
     for (int h = 0; h < 2; h++) {
         s.raw[h] = cam_arena_alloc(pass->arena, peer->shape.subkeys * sizeof(cam_real));
         s.biased[h] = cam_arena_alloc(pass->arena, peer->shape.subkeys * sizeof(cam_real));
@@ -138,18 +140,18 @@ void cam_peer_reference_forward(struct cam_ff *ff, const struct cam_pass *pass, 
         if (peer->last.h)
             memset(peer->last.h + t * M, 0, M * sizeof(cam_real));
         for (size_t i = t * M; i < t * M + n; i++)
-            expert_forward(peer, i, x + t * D, y + t * D);
+            expert_forward(peer, i, x + t * D, y + t * D, record);
     }
 }
 
 /* --- backward --- */
 
 /* expert: returns d loss / d gate of one pick; dx += through the expert. */
-static double expert_backward(struct cam_peer *peer, size_t pick, const cam_real *dy,
-                              cam_real *dx) {
+static double expert_backward(struct cam_peer *peer, size_t pick, const cam_real *dy, cam_real *dx,
+                              cam_real *record) {
     struct cam_peer_last *last = &peer->last;
     size_t D = peer->ff.config.width;
-    const cam_real *record = cam_pool_row(&peer->pool, last->expert[pick]);
+    cam_pool_read(&peer->pool, last->expert[pick], record);
     if (!is_neuron(peer))
         return cam_reference_dot(record, dy, 1, D);
     double gate = (double)last->gate[pick], h = (double)last->h[pick];
@@ -198,6 +200,7 @@ void cam_peer_reference_backward(struct cam_ff *ff, const struct cam_pass *pass,
     struct cam_peer_last *last = &peer->last;
     size_t D = c->width, K = c->top_k, N = last->n_tokens, M = peer->n_picks;
     double *dq = cam_arena_alloc(pass->arena, c->key_width * sizeof *dq);
+    cam_real *record = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *record);
     last->x = x;
     last->dy = dy;
     if (peer->expert->activation) {
@@ -209,7 +212,8 @@ void cam_peer_reference_backward(struct cam_ff *ff, const struct cam_pass *pass,
             double d_gate[CAM_PEER_MAX_TOP_K], d_score[CAM_PEER_MAX_TOP_K], mean = 0;
             const cam_real *gate = last->gate + t * M + p * K;
             for (size_t k = 0; k < K; k++) {
-                d_gate[k] = expert_backward(peer, t * M + p * K + k, dy + t * D, dx + t * D);
+                d_gate[k] =
+                    expert_backward(peer, t * M + p * K + k, dy + t * D, dx + t * D, record);
                 mean += (double)gate[k] * d_gate[k];
             }
             for (size_t k = 0; k < K; k++)
@@ -306,7 +310,8 @@ static int among_first(const double *score, uint64_t n_experts, uint64_t expert,
 }
 
 /* Towards the centre, if the anchor knows the expert. */
-static void pull_to_anchor(struct cam_peer *peer, const struct cam_update *update, uint64_t e) {
+static void pull_to_anchor(struct cam_peer *peer, const struct cam_update *update, uint64_t e,
+                           cam_real *record) {
     const struct cam_pool *pool = &peer->pool;
     double strength = update->anchor_l2;
     if (!pool->centre || isnan(cam_pool_centre(pool, e)[0]))
@@ -315,7 +320,7 @@ static void pull_to_anchor(struct cam_peer *peer, const struct cam_update *updat
         strength += update->anchor_ewc * (double)*cam_pool_importance(pool, e);
     double f = update->lr * peer->ff.config.pool_lr_scale * strength;
     for (size_t d = 0; d < pool->record; d++) {
-        cam_real *x = cam_pool_row(pool, e) + d;
+        cam_real *x = record + d;
         *x += (cam_real)(f / (1 + f) * ((double)cam_pool_centre(pool, e)[d] - (double)*x));
     }
 }
@@ -326,6 +331,7 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
     size_t D = ff->config.width;
     double *gradient = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *gradient);
     double *score = cam_arena_alloc(pass->arena, peer->pool.n_experts * sizeof *score);
+    cam_real *record = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *record);
     if (!peer->last.differentiated)
         return;
     if (update->gate_experts)
@@ -343,15 +349,16 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
         struct cam_expert_state *state = cam_pool_state(&peer->pool, e);
         state->updates += state->updates < UINT32_MAX;
         cam_real *m = peer->pool.moments ? cam_pool_moments(&peer->pool, e) : NULL;
+        cam_pool_read(&peer->pool, e, record);
         for (size_t part = 0; m && part < peer->expert->n_parts; part++)
             move_part_by_adam(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
                               state->updates, m + part * D, m + peer->pool.record + part * D,
-                              cam_pool_row(&peer->pool, e) + part * D);
+                              record + part * D);
         for (size_t part = 0; !m && part < peer->expert->n_parts; part++)
             move_part(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
-                      state->updates, &state->second[part],
-                      cam_pool_row(&peer->pool, e) + part * D);
-        pull_to_anchor(peer, update, e);
+                      state->updates, &state->second[part], record + part * D);
+        pull_to_anchor(peer, update, e, record);
+        cam_pool_write(&peer->pool, e, update->step, record);
     }
     cam_peer_measure_opening(peer);
     peer->last.differentiated = 0;

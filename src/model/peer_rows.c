@@ -21,7 +21,7 @@
 void cam_peer_rows(const struct cam_peer *peer, const uint32_t *expert, size_t n,
                    const cam_real **row) {
     for (size_t i = 0; i < n; i++)
-        row[i] = cam_pool_row(&peer->pool, expert[i]);
+        row[i] = cam_pool_record(&peer->pool, expert[i]);
     for (size_t i = 0; i < CAM_ROWS_AHEAD; i++)
         row[n + i] = row[n - 1];
 }
@@ -171,14 +171,15 @@ static double correct(const struct correction *c, uint32_t updates) {
     return updates < c->n_terms ? c->term[updates] : 1;
 }
 
-/* One part of a record (u or v) by its gradient: a second moment for all of it, as RMSProp and
- * Adafactor keep for rows, with Adam's bias correction by the expert's own count. */
-static void step_row(const struct row_step *step, const cam_real *gradient, size_t n,
-                     uint32_t updates, cam_real *second, cam_real *row) {
+/* What to multiply the gradient of one part of a record (u or v) by: a second moment for all of it,
+ * as RMSProp and Adafactor keep for rows, with Adam's bias correction by the expert's own count.
+ * 0: leave the part alone. */
+static cam_real row_factor(const struct row_step *step, const cam_real *gradient, size_t n,
+                           uint32_t updates, cam_real *second) {
     double square =
         step->grad_scale * step->grad_scale * (double)cam_row_sum_squares(gradient, n) / (double)n;
     if (!isfinite(square))
-        return;
+        return 0;
     double moment = step->beta2 * (double)*second + (1 - step->beta2) * square;
     double denominator = sqrt(moment / correct(&step->second, updates)) + CAM_ROW_EPSILON;
     double size = sqrt(square) / denominator;
@@ -186,7 +187,7 @@ static void step_row(const struct row_step *step, const cam_real *gradient, size
     if (size > CAM_ROW_CLIP)
         factor *= CAM_ROW_CLIP / size;
     *second = (cam_real)moment;
-    cam_row_add((cam_real)-factor, gradient, n, row);
+    return (cam_real)-factor;
 }
 
 /* Adam (Kingma and Ba 2015, Algorithm 1) on a part, where rows are moved when they have a gradient
@@ -222,6 +223,7 @@ struct update {
     struct update_scratch {
         uint32_t *start; /* (experts of a range + 1) */
         cam_real *gradient[CAM_EXPERT_MAX_PARTS];
+        cam_real *record; /* of a pool in bfloat16, as cam_real */
         struct cam_peer_gather *gather;
     } * scratch;
 };
@@ -321,6 +323,45 @@ static void pull_expert(const struct update *u, uint64_t expert, cam_real *row) 
         cam_approach(centre, (cam_real)share, row, pool->record);
 }
 
+/* An expert's record, which is at ROW in cam_real, by the gradients of its parts. */
+static void move_record(const struct update *u, uint64_t expert,
+                        const struct update_scratch *scratch, cam_real *row) {
+    struct cam_peer *peer = u->peer;
+    size_t D = peer->ff.config.width;
+    struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
+    cam_real *m = peer->pool.moments ? cam_pool_moments(&peer->pool, expert) : NULL;
+    for (size_t p = 0; p < peer->expert->n_parts; p++) {
+        const cam_real *gradient = scratch->gradient[p];
+        if (m) {
+            step_row_adam(&u->step, gradient, D, state->updates, m + p * D,
+                          m + peer->pool.record + p * D, row + p * D);
+            continue;
+        }
+        cam_real factor = row_factor(&u->step, gradient, D, state->updates, &state->second[p]);
+        if (factor != 0)
+            cam_row_add(factor, gradient, D, row + p * D);
+    }
+    if (u->anchored)
+        pull_expert(u, expert, row);
+}
+
+/* The same in place: a copy in between would cost more than all else, as loads of the record would
+ * wait for stores to the copy that seem to hit it (the lower 12 bits of addresses). */
+static void move_bf16_record(const struct update *u, uint64_t expert,
+                             const struct update_scratch *scratch) {
+    struct cam_peer *peer = u->peer;
+    size_t D = peer->ff.config.width;
+    struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
+    cam_bf16 *row = cam_pool_record(&peer->pool, expert);
+    uint32_t key = cam_pool_rounding_key(&peer->pool, expert, u->how->step);
+    for (size_t p = 0; p < peer->expert->n_parts; p++) {
+        cam_real factor =
+            row_factor(&u->step, scratch->gradient[p], D, state->updates, &state->second[p]);
+        if (factor != 0)
+            cam_bf16_row_add(factor, scratch->gradient[p], D, key, p * D, row + p * D);
+    }
+}
+
 static void update_expert(const struct update *u, uint64_t expert, const uint32_t *pick, size_t n,
                           int frozen, const struct update_scratch *scratch) {
     struct cam_peer *peer = u->peer;
@@ -336,19 +377,18 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     usage->steps += usage->steps < UINT32_MAX;
     if (held)
         return;
-    size_t D = peer->ff.config.width;
-    cam_real *row = cam_pool_row(&peer->pool, expert);
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
     peer->expert->gradient(peer, pick, n, scratch->gather, scratch->gradient);
     state->updates += state->updates < UINT32_MAX;
-    cam_real *m = peer->pool.moments ? cam_pool_moments(&peer->pool, expert) : NULL;
-    for (size_t p = 0; m && p < peer->expert->n_parts; p++)
-        step_row_adam(&u->step, scratch->gradient[p], D, state->updates, m + p * D,
-                      m + peer->pool.record + p * D, row + p * D);
-    for (size_t p = 0; !m && p < peer->expert->n_parts; p++)
-        step_row(&u->step, scratch->gradient[p], D, state->updates, &state->second[p], row + p * D);
-    if (u->anchored)
-        pull_expert(u, expert, row);
+    if (!peer->pool.bf16) {
+        move_record(u, expert, scratch, cam_pool_row(&peer->pool, expert));
+    } else if (peer->pool.moments || u->anchored) {
+        cam_pool_read(&peer->pool, expert, scratch->record);
+        move_record(u, expert, scratch, scratch->record);
+        cam_pool_write(&peer->pool, expert, u->how->step, scratch->record);
+    } else {
+        move_bf16_record(u, expert, scratch);
+    }
 }
 
 /* Fetches what update_expert will read of the expert that owns pick AT.  Always inlined: gcc takes a
@@ -356,8 +396,8 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
 __attribute__((always_inline)) static inline void prefetch_expert(const struct update *u, uint32_t at) {
     const struct cam_pool *pool = &u->peer->pool;
     uint64_t expert = u->peer->last.expert[at];
-    const char *row = (const char *)cam_pool_row(pool, expert);
-    for (size_t i = 0; i < pool->record * sizeof(cam_real); i += 64)
+    const char *row = cam_pool_record(pool, expert);
+    for (size_t i = 0; i < cam_pool_record_bytes(pool); i += 64)
         __builtin_prefetch(row + i, 0, 2);
     const char *moments = pool->moments ? (const char *)cam_pool_moments(pool, expert) : NULL;
     for (size_t i = 0; moments && i < 2 * pool->record * sizeof(cam_real); i += 64)
@@ -442,6 +482,8 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
             cam_arena_alloc(arena, (((size_t)1 << u.range_shift) + 1) * sizeof(uint32_t));
         for (size_t p = 0; p < peer->expert->n_parts; p++)
             u.scratch[i].gradient[p] = cam_arena_alloc(arena, D * sizeof(cam_real));
+        if (peer->pool.bf16)
+            u.scratch[i].record = cam_arena_alloc(arena, peer->pool.record * sizeof(cam_real));
         u.scratch[i].gather = cam_arena_alloc(arena, sizeof(struct cam_peer_gather));
     }
     cam_threads_run(pass->threads, u.n_token_blocks, count_block, &u);

@@ -11,9 +11,9 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-static size_t chunk_bytes(const struct cam_pool *pool) {
-    size_t n_bytes = CAM_POOL_CHUNK * pool->record * sizeof(cam_real);
-    return (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+/* Of a chunk whose experts take EXPERT_BYTES each. */
+static size_t chunk_bytes(size_t expert_bytes) {
+    return (CAM_POOL_CHUNK * expert_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
 enum cam_status cam_pool_init(struct cam_pool *pool, uint64_t seed, size_t i_layer, size_t n_parts,
@@ -43,6 +43,34 @@ enum cam_status cam_pool_keep_moments(struct cam_pool *pool) {
     size_t n = (size_t)((pool->capacity + CAM_POOL_CHUNK - 1) >> CAM_POOL_CHUNK_SHIFT);
     pool->moments = calloc(n, sizeof *pool->moments);
     return pool->moments ? CAM_OK : cam_fail(CAM_ERR_OS, "out of memory for %zu chunks", n);
+}
+
+void cam_pool_keep_bf16(struct cam_pool *pool) {
+    pool->bf16 = 1;
+}
+
+void cam_pool_read(const struct cam_pool *pool, uint64_t expert, cam_real *values) {
+    if (pool->bf16)
+        cam_bf16_read(cam_pool_record(pool, expert), pool->record, values);
+    else
+        memcpy(values, cam_pool_row(pool, expert), pool->record * sizeof *values);
+}
+
+uint32_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t expert, uint64_t step) {
+    return cam_random_at(pool->seed, CAM_PURPOSE_ROUND_EXPERT,
+                         expert | (uint64_t)pool->i_layer << 48, (uint32_t)step)
+        .word[0];
+}
+
+void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t step, const cam_real *values) {
+    if (!pool->bf16) {
+        memcpy(cam_pool_row(pool, expert), values, pool->record * sizeof *values);
+        return;
+    }
+    uint32_t key = cam_pool_rounding_key(pool, expert, step);
+    for (size_t at = 0; at < pool->record; at += pool->width)
+        cam_bf16_write_by_chance(values + at, pool->width, key, at,
+                                 (cam_bf16 *)cam_pool_record(pool, expert) + at);
 }
 
 static void chunk_release(struct cam_pool *pool, size_t i) {
@@ -96,7 +124,7 @@ static cam_real *rows_new(size_t n_bytes) {
 }
 
 static enum cam_status chunk_add(struct cam_pool *pool) {
-    size_t i = pool->n_chunks, n_bytes = chunk_bytes(pool);
+    size_t i = pool->n_chunks, n_bytes = chunk_bytes(cam_pool_record_bytes(pool));
     if (pool->moments)
         pool->moments[i] = map_moments(moment_bytes(pool));
     pool->rows[i] = rows_new(n_bytes);
@@ -136,27 +164,43 @@ enum cam_status cam_pool_grow(struct cam_pool *pool, uint64_t n_experts, enum ca
  * tenth of a million experts a matter of seconds.  Four numbers a counter: the counter is (expert,
  * quarter of the record), the slot names layer and incarnation. */
 static void fill_uniform(const struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
-                         size_t n, cam_real *row) {
+                         size_t from, size_t n, cam_real *row) {
     const double scale = sqrt(3.0 / (double)pool->width) / 2147483648.0;
     uint32_t slot = (uint32_t)pool->i_layer << 24 ^ incarnation;
     for (size_t i = 0; i < n; i += 4) {
         struct cam_random random = cam_random_at(pool->seed, CAM_PURPOSE_INIT_EXPERT,
-                                                 expert | (uint64_t)(i / 4) << 40, slot);
+                                                 expert | (uint64_t)((from + i) / 4) << 40, slot);
         for (size_t k = 0; k < 4; k++)
             row[i + k] = (cam_real)((double)(int32_t)random.word[k] * scale);
     }
 }
 
+/* N numbers are drawn, the others 0. */
+static void fill_record(const struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
+                        size_t n) {
+    char *record = cam_pool_record(pool, expert);
+    size_t drawn_bytes = cam_pool_record_bytes(pool) / pool->record * n;
+    memset(record + drawn_bytes, 0, cam_pool_record_bytes(pool) - drawn_bytes);
+    if (!pool->bf16) {
+        fill_uniform(pool, expert, incarnation, 0, n, (cam_real *)(void *)record);
+        return;
+    }
+    cam_real values[4 * CAM_LANES];
+    for (size_t i = 0; i < n; i += 4 * CAM_LANES) {
+        size_t m = n - i < 4 * CAM_LANES ? n - i : 4 * CAM_LANES;
+        fill_uniform(pool, expert, incarnation, i, m, values);
+        cam_bf16_write(values, m, (cam_bf16 *)(void *)record + i);
+    }
+}
+
 void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t incarnation,
                            enum cam_pool_fill fill) {
-    cam_real *row = cam_pool_row(pool, expert);
     size_t n_drawn = fill == CAM_POOL_EMPTY         ? 0
                      : fill == CAM_POOL_ZERO_OUTPUT ? pool->record - pool->width
                                                     : pool->record;
-    fill_uniform(pool, expert, incarnation, n_drawn, row);
-    memset(row + n_drawn, 0, (pool->record - n_drawn) * sizeof *row);
+    fill_record(pool, expert, incarnation, n_drawn);
     if (pool->moments && cam_pool_state(pool, expert)->updates)
-        memset(cam_pool_moments(pool, expert), 0, 2 * pool->record * sizeof *row);
+        memset(cam_pool_moments(pool, expert), 0, 2 * pool->record * sizeof(cam_real));
     *cam_pool_state(pool, expert) = (struct cam_expert_state){.incarnation = incarnation};
     *cam_pool_usage(pool, expert) = (struct cam_expert_usage){0};
     /* Another expert than the anchor knew: nothing to go back to.  (A chunk about to be filled for
@@ -178,13 +222,14 @@ enum cam_status cam_pool_average_begin(struct cam_pool *pool) {
 
 enum cam_status cam_pool_average_extend(struct cam_pool *pool) {
     for (size_t i = 0; i < pool->n_chunks; i++)
-        if (!pool->average[i] && !(pool->average[i] = rows_new(chunk_bytes(pool))))
+        if (!pool->average[i] &&
+            !(pool->average[i] = rows_new(chunk_bytes(pool->record * sizeof(cam_real)))))
             return cam_fail(CAM_ERR_OS, "out of memory for the average of experts from %zu on",
                             i << CAM_POOL_CHUNK_SHIFT);
     for (uint64_t e = pool->n_averaged; e < pool->n_experts; e++)
-        memcpy(pool->average[e >> CAM_POOL_CHUNK_SHIFT] +
-                   (size_t)(e & (CAM_POOL_CHUNK - 1)) * pool->record,
-               cam_pool_row(pool, e), pool->record * sizeof(cam_real));
+        cam_pool_read(pool, e,
+                      pool->average[e >> CAM_POOL_CHUNK_SHIFT] +
+                          (size_t)(e & (CAM_POOL_CHUNK - 1)) * pool->record);
     pool->n_averaged = pool->n_experts;
     return CAM_OK;
 }
@@ -266,7 +311,7 @@ static void release_idle_moments(struct cam_pool *pool) {
 
 enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix, cam_state_visitor *visit,
                                void *context) {
-    CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows, pool->record * sizeof(cam_real),
+    CAM_TRY(visit_part(pool, prefix, "rows", (void **)pool->rows, cam_pool_record_bytes(pool),
                        visit, context));
     CAM_TRY(visit_part(pool, prefix, "optimiser", (void **)pool->state, sizeof **pool->state, visit,
                        context));

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "math/real.h"
+#include "math/vector_bf16.h"
 #include "model/ff.h"
 
 #include <stddef.h>
@@ -42,10 +43,11 @@ struct cam_expert_usage {
 struct cam_pool {
     uint64_t seed;
     size_t i_layer, n_parts, width;
-    size_t record; /* reals of an expert: n_parts * width */
+    size_t record; /* numbers of an expert: n_parts * width */
+    int bf16; /* 1: rows hold bfloat16; not while they are swapped with their average (average.h) */
     uint64_t n_experts, capacity;
     size_t n_chunks;
-    cam_real **rows; /* owned, as the next two: a pointer a chunk */
+    cam_real **rows; /* owned, as the next two: a pointer a chunk; with bf16, of those */
     struct cam_expert_state **state;
     struct cam_expert_usage **usage;
     cam_real **moments; /* NULL, or a chunk's first moments and then second ones, expert by expert:
@@ -66,6 +68,10 @@ void cam_pool_release(struct cam_pool *pool); /* accepts a zeroed one */
  * They take address space for all experts, and memory, page by page, only for those that have
  * trained. */
 CAM_MUST_USE enum cam_status cam_pool_keep_moments(struct cam_pool *pool);
+
+/* From now on rows are bfloat16: half the memory and half of what a step moves.  Optimiser, average
+ * and anchor stay cam_real.  Call it before the pool grows. */
+void cam_pool_keep_bf16(struct cam_pool *pool);
 
 enum cam_pool_fill {
     CAM_POOL_RANDOM,      /* all parts drawn */
@@ -97,6 +103,24 @@ CAM_MUST_USE enum cam_status cam_pool_anchor_keep(struct cam_pool *pool, int cen
 CAM_MUST_USE enum cam_status cam_pool_visit(struct cam_pool *pool, const char *prefix,
                                             cam_state_visitor *visit, void *context);
 
+static inline size_t cam_pool_record_bytes(const struct cam_pool *pool) {
+    return pool->record * (pool->bf16 ? sizeof(cam_bf16) : sizeof(cam_real));
+}
+
+/* Where an expert's record is, whatever its numbers are. */
+static inline void *cam_pool_record(const struct cam_pool *pool, uint64_t expert) {
+    return (char *)pool->rows[expert >> CAM_POOL_CHUNK_SHIFT] +
+           (size_t)(expert & (CAM_POOL_CHUNK - 1)) * cam_pool_record_bytes(pool);
+}
+
+/* The record of an expert whose numbers may be bfloat16, copied to VALUES (record), and back after
+ * training step STEP: in bfloat16 rounded by chance, as a function of (seed, layer, id, step). */
+void cam_pool_read(const struct cam_pool *pool, uint64_t expert, cam_real *values);
+void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t step, const cam_real *values);
+/* With what its parts are rounded, from place part * width on. */
+uint32_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t expert, uint64_t step);
+
+/* The record itself, of a pool without bf16. */
 static inline cam_real *cam_pool_row(const struct cam_pool *pool, uint64_t expert) {
     return pool->rows[expert >> CAM_POOL_CHUNK_SHIFT] +
            (size_t)(expert & (CAM_POOL_CHUNK - 1)) * pool->record;
@@ -124,9 +148,10 @@ static inline cam_real *cam_pool_importance(const struct cam_pool *pool, uint64_
 
 /* Bytes of an expert with everything kept of it once it has trained. */
 static inline size_t cam_pool_expert_bytes(const struct cam_pool *pool) {
-    size_t copies = (pool->moments ? 3 : 1) + (pool->average != NULL) + (pool->centre != NULL);
-    return pool->record * sizeof(cam_real) * copies + (pool->importance ? sizeof(cam_real) : 0) +
-           sizeof(struct cam_expert_state) + sizeof(struct cam_expert_usage);
+    size_t copies = (pool->moments ? 2 : 0) + (pool->average != NULL) + (pool->centre != NULL);
+    return cam_pool_record_bytes(pool) + pool->record * sizeof(cam_real) * copies +
+           (pool->importance ? sizeof(cam_real) : 0) + sizeof(struct cam_expert_state) +
+           sizeof(struct cam_expert_usage);
 }
 
 static inline struct cam_expert_usage *cam_pool_usage(const struct cam_pool *pool,

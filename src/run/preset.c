@@ -119,6 +119,7 @@ enum cam_status cam_settings_shape(const struct cam_settings *s, size_t vocabula
         .peer_subkeys_capacity = (size_t)s->peer_max_subkeys,
         .pool_lr_scale = s->train_pool_lr,
         .conv = (int)s->model_conv,
+        .pool_bf16 = (int)s->peer_bf16,
     };
     if (s->peer_top_k > s->peer_subkeys || s->peer_max_subkeys < s->peer_subkeys)
         return cam_fail(CAM_ERR_CONFIG,

@@ -37,6 +37,9 @@ for key in tokens_per_s mflop_per_token gflops share_of_peak vs_plain us_per_tok
 done
 expect 0 cambium bench peer "${LAYER[@]}" --bf16 --json
 [ "$(field .config.products)" = bf16 ] || fail "products of the layer"
+expect 0 cambium bench peer "${LAYER[@]}" --bf16-rows --growth
+has "in bfloat16, rounded by chance"
+has "outputs changed by 0.0e+00"
 expect 0 cambium bench train "${TINY_MODEL[@]}" --bf16
 has "products bf16"
 has "bf16, "

@@ -60,11 +60,11 @@ static inline enum cam_products rig_products(void) {
     static void name(const char *kind)
 
 /* What the contract suites run over: every kind, dense also with GELU, every two kinds that may
- * share a slot, pools also with rows moved by Adam. */
+ * share a slot, pools also with rows moved by Adam, and with rows in bfloat16. */
 struct rig_variant {
     char slot[24];
     enum cam_activation activation;
-    int pool_adam;
+    int pool_adam, pool_bf16;
 };
 enum { RIG_MAX_VARIANTS = 64 };
 
@@ -85,6 +85,8 @@ static inline size_t rig_variants(struct rig_variant variant[RIG_MAX_VARIANTS]) 
         if (cam_ff_kinds[i]->pool) {
             snprintf(variant[n].slot, sizeof variant->slot, "%s", cam_ff_kinds[i]->name);
             variant[n++].pool_adam = 1;
+            snprintf(variant[n].slot, sizeof variant->slot, "%s", cam_ff_kinds[i]->name);
+            variant[n++].pool_bf16 = 1;
         }
     return n;
 }
@@ -145,6 +147,7 @@ static inline void rig_init_variant(struct rig *rig, const struct rig_variant *v
     struct cam_ff_config config = rig_config;
     config.activation = variant->activation;
     config.pool_adam = variant->pool_adam;
+    config.pool_bf16 = variant->pool_bf16;
     config.reference = reference;
     rig_init(rig, variant->slot, &config, n, n_threads);
 }

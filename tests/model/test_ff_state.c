@@ -10,8 +10,8 @@ enum { TOKENS = 300 }; /* several blocks of everything that works in blocks */
 Test(ff_state, the_fast_path_is_the_reference) {
     if (rig_products() != CAM_PRODUCTS_FP32)
         cr_skip_test("the reference does not round to bfloat16");
-    EACH_VARIANT(v)
-    compare_with_reference(v, 1e-4);
+    EACH_VARIANT(v) /* the last digit may decide which way a number in bfloat16 is rounded */
+    compare_with_reference(v, v->pool_bf16 ? 1e-2 : 1e-4);
 }
 
 static double length(const cam_real *x, const cam_real *less, size_t n) {

@@ -107,7 +107,8 @@ Test(trainer, the_reference_learns_what_the_fast_path_learns) {
         end(&w);
     }
     cr_assert(scores[0] > 0 && scores[0] != scores[1], "not the same code");
-    cr_assert_float_eq(scores[0], scores[1], 1e-4 * scores[0]);
+    double tolerance = getenv("CAM_TEST_BF16") ? 3e-3 : 1e-4; /* the reference rounds no operands */
+    cr_assert_float_eq(scores[0], scores[1], tolerance * scores[0]);
 }
 
 /* Stopped within a document that is longer than what is read ahead: what comes later is read. */

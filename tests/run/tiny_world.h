@@ -50,7 +50,8 @@ static inline void tiny(struct cam_settings *settings, int threads) {
     for (size_t i = 0; i < sizeof set / sizeof *set; i++)
         OK(cam_settings_set(settings, set[i][0], set[i][1]));
     settings->threads = threads;
-    settings->model_bf16 = getenv("CAM_TEST_BF16") != NULL; /* ctest runs the tests in both modes */
+    /* ctest runs the tests in both modes. */
+    settings->model_bf16 = settings->peer_bf16 = getenv("CAM_TEST_BF16") != NULL;
 }
 
 static inline void reopen(struct world *w) {
