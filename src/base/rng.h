@@ -17,10 +17,9 @@ enum cam_purpose {
     CAM_PURPOSE_GROWTH, /* which sub-queries become sub-keys */
     CAM_PURPOSE_SAMPLE, /* text generation */
     CAM_PURPOSE_TEST,
-    CAM_PURPOSE_FEED,         /* jitter of polls; never reaches the trainer */
-    CAM_PURPOSE_ROUND_EXPERT, /* of a row in bfloat16; step: layer, expert id; slot: training step
-                               */
-    CAM_PURPOSE_BENCH,        /* inputs of benchmarks, order of their documents */
+    CAM_PURPOSE_FEED,  /* jitter of polls; never reaches the trainer */
+    CAM_PURPOSE_BENCH, /* inputs of benchmarks, order of their documents */
+    CAM_PURPOSE_ROUND_EXPERT, /* rows in bfloat16; step: training step; slot: layer */
 };
 
 struct cam_random {

@@ -332,6 +332,7 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
     double *gradient = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *gradient);
     double *score = cam_arena_alloc(pass->arena, peer->pool.n_experts * sizeof *score);
     cam_real *record = cam_arena_alloc(pass->arena, peer->pool.record * sizeof *record);
+    uint64_t key = cam_pool_rounding_key(&peer->pool, update->step);
     if (!peer->last.differentiated)
         return;
     if (update->gate_experts)
@@ -358,7 +359,7 @@ void cam_peer_reference_update(struct cam_ff *ff, const struct cam_pass *pass,
             move_part(update, update->lr * ff->config.pool_lr_scale, gradient + part * D, D,
                       state->updates, &state->second[part], record + part * D);
         pull_to_anchor(peer, update, e, record);
-        cam_pool_write(&peer->pool, e, update->step, record);
+        cam_pool_write(&peer->pool, e, key, record);
     }
     cam_peer_measure_opening(peer);
     peer->last.differentiated = 0;

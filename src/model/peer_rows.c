@@ -215,6 +215,7 @@ struct update {
     uint32_t *range_start;   /* (n_ranges + 1) */
     uint32_t *pick, *sorted; /* places of picks: by range; by expert */
     const struct cam_update *how;
+    uint64_t rounding_key; /* of a pool in bfloat16 */
     int anchored;
     int gated;
     struct cam_peer_candidate last;       /* that may move, if gated */
@@ -353,7 +354,7 @@ static void move_bf16_record(const struct update *u, uint64_t expert,
     size_t D = peer->ff.config.width;
     struct cam_expert_state *state = cam_pool_state(&peer->pool, expert);
     cam_bf16 *row = cam_pool_record(&peer->pool, expert);
-    uint32_t key = cam_pool_rounding_key(&peer->pool, expert, u->how->step);
+    uint32_t key = cam_expert_rounding_key(u->rounding_key, expert);
     for (size_t p = 0; p < peer->expert->n_parts; p++) {
         cam_real factor =
             row_factor(&u->step, scratch->gradient[p], D, state->updates, &state->second[p]);
@@ -385,7 +386,7 @@ static void update_expert(const struct update *u, uint64_t expert, const uint32_
     } else if (peer->pool.moments || u->anchored) {
         cam_pool_read(&peer->pool, expert, scratch->record);
         move_record(u, expert, scratch, scratch->record);
-        cam_pool_write(&peer->pool, expert, u->how->step, scratch->record);
+        cam_pool_write(&peer->pool, expert, u->rounding_key, scratch->record);
     } else {
         move_bf16_record(u, expert, scratch);
     }
@@ -458,8 +459,9 @@ void cam_peer_update(struct cam_ff *ff, const struct cam_pass *pass,
     assert((uint64_t)n_picks * peer->n_picks < (uint64_t)1 << 40); /* see cam_peer_token_of */
     struct update u = {.peer = peer,
                        .how = update,
-                       .anchored = peer->pool.centre &&
-                                   (update->anchor_l2 > 0 || update->anchor_ewc > 0),
+                       .rounding_key = cam_pool_rounding_key(&peer->pool, update->step),
+                       .anchored =
+                           peer->pool.centre && (update->anchor_l2 > 0 || update->anchor_ewc > 0),
                        .step = {.lr = update->lr * ff->config.pool_lr_scale,
                                 .grad_scale = update->grad_scale,
                                 .beta1 = update->beta1,

@@ -56,20 +56,20 @@ void cam_pool_read(const struct cam_pool *pool, uint64_t expert, cam_real *value
         memcpy(values, cam_pool_row(pool, expert), pool->record * sizeof *values);
 }
 
-uint32_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t expert, uint64_t step) {
-    return cam_random_at(pool->seed, CAM_PURPOSE_ROUND_EXPERT,
-                         expert | (uint64_t)pool->i_layer << 48, (uint32_t)step)
-        .word[0];
+uint64_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t step) {
+    struct cam_random random =
+        cam_random_at(pool->seed, CAM_PURPOSE_ROUND_EXPERT, step, (uint32_t)pool->i_layer);
+    return (uint64_t)random.word[0] << 32 | random.word[1];
 }
 
-void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t step, const cam_real *values) {
+void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t key, const cam_real *values) {
     if (!pool->bf16) {
         memcpy(cam_pool_row(pool, expert), values, pool->record * sizeof *values);
         return;
     }
-    uint32_t key = cam_pool_rounding_key(pool, expert, step);
+    uint32_t own_key = cam_expert_rounding_key(key, expert);
     for (size_t at = 0; at < pool->record; at += pool->width)
-        cam_bf16_write_by_chance(values + at, pool->width, key, at,
+        cam_bf16_write_by_chance(values + at, pool->width, own_key, at,
                                  (cam_bf16 *)cam_pool_record(pool, expert) + at);
 }
 

@@ -113,12 +113,22 @@ static inline void *cam_pool_record(const struct cam_pool *pool, uint64_t expert
            (size_t)(expert & (CAM_POOL_CHUNK - 1)) * cam_pool_record_bytes(pool);
 }
 
-/* The record of an expert whose numbers may be bfloat16, copied to VALUES (record), and back after
- * training step STEP: in bfloat16 rounded by chance, as a function of (seed, layer, id, step). */
+/* What rounding by chance draws from in training step STEP. */
+uint64_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t step);
+/* An expert's part of it, for math/vector_bf16.h; its parts are rounded from place part * width on.
+ * (Steele, Lea and Flood 2014: the mixer of SplitMix; a counter each would cost a fifth of the
+ * update.) */
+static inline uint32_t cam_expert_rounding_key(uint64_t key, uint64_t expert) {
+    key += (expert + 1) * 0x9e3779b97f4a7c15;
+    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9;
+    key = (key ^ key >> 27) * 0x94d049bb133111eb;
+    return (uint32_t)(key ^ key >> 31);
+}
+
+/* The record of an expert whose numbers may be bfloat16, copied to VALUES (record), and back: in
+ * bfloat16 rounded by chance with that step's KEY. */
 void cam_pool_read(const struct cam_pool *pool, uint64_t expert, cam_real *values);
-void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t step, const cam_real *values);
-/* With what its parts are rounded, from place part * width on. */
-uint32_t cam_pool_rounding_key(const struct cam_pool *pool, uint64_t expert, uint64_t step);
+void cam_pool_write(struct cam_pool *pool, uint64_t expert, uint64_t key, const cam_real *values);
 
 /* The record itself, of a pool without bf16. */
 static inline cam_real *cam_pool_row(const struct cam_pool *pool, uint64_t expert) {
