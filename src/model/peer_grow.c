@@ -435,6 +435,7 @@ enum cam_status cam_peer_recycle(struct cam_ff *ff, uint64_t expert) {
                         (unsigned long long)expert, g);
     uint32_t incarnation = cam_pool_state(&peer->pool, expert)->incarnation + 1;
     cam_pool_reset_expert(&peer->pool, expert, incarnation, CAM_POOL_ZERO_OUTPUT);
+    cam_pool_average_again(&peer->pool, expert);
     return CAM_OK;
 }
 

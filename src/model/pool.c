@@ -226,12 +226,16 @@ enum cam_status cam_pool_average_extend(struct cam_pool *pool) {
             !(pool->average[i] = rows_new(chunk_bytes(pool->record * sizeof(cam_real)))))
             return cam_fail(CAM_ERR_OS, "out of memory for the average of experts from %zu on",
                             i << CAM_POOL_CHUNK_SHIFT);
-    for (uint64_t e = pool->n_averaged; e < pool->n_experts; e++)
-        cam_pool_read(pool, e,
-                      pool->average[e >> CAM_POOL_CHUNK_SHIFT] +
-                          (size_t)(e & (CAM_POOL_CHUNK - 1)) * pool->record);
-    pool->n_averaged = pool->n_experts;
+    for (; pool->n_averaged < pool->n_experts; pool->n_averaged++)
+        cam_pool_average_again(pool, pool->n_averaged);
     return CAM_OK;
+}
+
+void cam_pool_average_again(struct cam_pool *pool, uint64_t expert) {
+    if (pool->average)
+        cam_pool_read(pool, expert,
+                      pool->average[expert >> CAM_POOL_CHUNK_SHIFT] +
+                          (size_t)(expert & (CAM_POOL_CHUNK - 1)) * pool->record);
 }
 
 void cam_pool_average_end(struct cam_pool *pool) {

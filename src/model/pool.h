@@ -93,6 +93,8 @@ void cam_pool_reset_expert(struct cam_pool *pool, uint64_t expert, uint32_t inca
 CAM_MUST_USE enum cam_status cam_pool_average_begin(struct cam_pool *pool);
 CAM_MUST_USE enum cam_status cam_pool_average_extend(struct cam_pool *pool);
 void cam_pool_average_end(struct cam_pool *pool);
+/* The average of EXPERT is what the expert is now; nothing where there is no average. */
+void cam_pool_average_again(struct cam_pool *pool, uint64_t expert);
 /* model/anchor.h's part: centres that pull nothing, importance 0, for all chunks there are. */
 CAM_MUST_USE enum cam_status cam_pool_anchor_keep(struct cam_pool *pool, int centre,
                                                   int importance);

@@ -162,6 +162,21 @@ Test(average, grown_rows_begin_as_their_values_and_frozen_ones_stay_equal) {
     teardown(&f);
 }
 
+Test(average, a_recycled_expert_begins_anew_in_it) {
+    struct fixture f;
+    setup(&f, 1);
+    OK(cam_model_average_begin(f.model));
+    disturb(&f, 1);
+    move_average(&f);
+    struct cam_pool *p = &cam_peer_of(pool(&f))->pool;
+    size_t record = p->record * sizeof(cam_real);
+    cr_assert_neq(memcmp(average_row(&f, 4200), cam_pool_row(p, 4200), record), 0);
+    OK(cam_peer_recycle(pool(&f), 4200));
+    cr_assert_eq(memcmp(average_row(&f, 4200), cam_pool_row(p, 4200), record), 0);
+    cr_assert_neq(memcmp(average_row(&f, 4201), cam_pool_row(p, 4201), record), 0);
+    teardown(&f);
+}
+
 Test(average, one_and_two_threads_give_the_same_bits) {
     struct fixture f[2];
     double logits[2];

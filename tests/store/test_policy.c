@@ -49,6 +49,19 @@ Test(policy, writes_and_other_statements_are_refused) {
     refused("CREATE VIEW decide_evaluate AS SELEKT 1", "syntax");
 }
 
+#define SETTINGS(rows) "CREATE VIEW policy_settings (key, value) AS VALUES " rows "; " EVALUATE("SELECT 'x', '{}'")
+
+Test(policy, levers_out_of_bounds_are_refused) {
+    refused(SETTINGS("('replay.share', 0.95)"), "replay.share is 0.95: must be a number, 0 to 0.9");
+    refused(SETTINGS("('average.share', -1)"), "average.share");
+    refused(SETTINGS("('replay.weight', 'many')"), "replay.weight is many");
+    refused(SETTINGS("('replay.each', NULL)"), "replay.each is NULL");
+    refused(SETTINGS("('replay.weight.news', -2)"), "0 to 1e+06");
+    OK(cam_policy_check(
+        f.database, "test",
+        SETTINGS("('replay.share', 0.9), ('replay.weight.news', 500), ('mine', 'x')")));
+}
+
 Test(policy, time_and_chance_are_refused) {
     refused(EVALUATE("SELECT 'x', datetime('now')"), "datetime");
     refused(EVALUATE("SELECT 'x', current_timestamp"), "current_timestamp");
