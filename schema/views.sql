@@ -100,6 +100,10 @@ SELECT t.rank AS trained_rank, t.document, d.domain, d.source, d.feed, t.lineage
             WHERE h.document = t.document AND h.moment > t.moment) AS withdrawn
 FROM living_trained AS t JOIN documents AS d ON d.document = t.document;
 
+-- What is left of documents that were forgotten.
+CREATE VIEW v1_forgotten AS
+SELECT f.document, f.position, f.hash, f.refused, f.forgotten_at FROM forgotten AS f;
+
 CREATE VIEW v1_journal AS
 SELECT j.position, j.kind, coalesce(j.document, d.document) AS document, j.name, j.value,
     json_extract(j.body, '$.reason') AS reason, j.body, c.step AS done_step, c.outcome,

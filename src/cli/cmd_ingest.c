@@ -123,6 +123,8 @@ static enum cam_status report(const struct options *o, const struct cam_admissio
            cam_cli_grouped(c->quarantined), cam_cli_grouped(c->revisions));
     printf("duplicates   %s\nrejected     %s\n", cam_cli_grouped(c->duplicates),
            cam_cli_grouped(c->rejected));
+    if (c->forgotten > 0)
+        printf("refused      %s forgotten before\n", cam_cli_grouped(c->forgotten));
     if (pending > 0 && is_served)
         cam_cli_say("%s document%s; the service trains on %s", cam_cli_grouped(pending),
                     pending == 1 ? " waits" : "s wait", pending == 1 ? "it" : "them");

@@ -329,6 +329,9 @@ static void tell(const struct cam_feed_poll *p, const struct cam_admission_count
             p->shown, (long long)c->journalled, c->journalled == 1 ? "" : "s",
             (long long)c->held_out, (long long)c->quarantined, (long long)c->duplicates,
             (long long)c->rejected);
+    if (c->forgotten > 0)
+        cam_log(CAM_LOG_INFO, "%s: %lld refused, because they were forgotten", p->shown,
+                (long long)c->forgotten);
     if (p->pages.n_done + p->pages.n_left > 0)
         cam_log(CAM_LOG_INFO,
                 "%s: %zu page%s asked for (v1_pages says what came of it), %zu left "

@@ -214,8 +214,7 @@ static enum cam_status last_rows(struct recovering *v, const char *path) {
     struct cam_database *database;
     char policy[CAM_NAME_BYTES];
     /* Journal rows to come must lie behind what the trainer read. */
-    int64_t next =
-        v->state.position > v->r->from.position ? v->state.position : v->r->from.position;
+    int64_t next = v->r->from.position + (v->r->from.offset > 0);
     CAM_TRY(policy_name(v, policy));
     CAM_TRY(cam_database_open(path, CAM_DATABASE_WRITE, &database));
     enum cam_status status =

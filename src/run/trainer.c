@@ -128,6 +128,9 @@ enum cam_status cam_trainer_open(struct cam_workspace *workspace, struct cam_tra
     enum cam_status status = cam_trainer_recover(t);
     if (status == CAM_OK && cam_workspace_writable(workspace))
         status = cam_made_by_note(workspace, t->model->shape.products);
+    if (status == CAM_OK && cam_workspace_writable(workspace))
+        status = cam_forget_clean(cam_workspace_dir(workspace), t->snapshots, t->database, NULL,
+                                  NULL);
     if (status != CAM_OK) {
         cam_trainer_close(t);
         return status;
@@ -291,6 +294,25 @@ enum cam_status cam_trainer_rollback(struct cam_trainer *t, const char *snapshot
     CAM_TRY(cam_trainer_rewind(t));
     t->lost = 0;
     return CAM_OK;
+}
+
+enum cam_status cam_trainer_forget(struct cam_trainer *t, const struct cam_forget_request *request,
+                                   struct cam_forget_plan *plan, struct cam_forgot *forgot,
+                                   cam_problem_fn *left, void *context) {
+    CAM_TRY(find_the_way(t));
+    CAM_TRY(cam_trainer_settle(t));
+    CAM_TRY(cam_forget_plan(t->snapshots, t->database, request, plan));
+    *forgot = (struct cam_forgot){0};
+    CAM_TRY(cam_forget_act(t->database, request, plan, forgot));
+    t->lost = 1; /* until memory has followed */
+    if (*plan->snapshot) {
+        CAM_TRY(cam_trainer_load(t, plan->snapshot));
+        CAM_TRY(cam_trainer_apply_settings(t));
+    }
+    CAM_TRY(cam_trainer_rewind(t)); /* what was read ahead may be gone or be judged otherwise */
+    t->lost = 0;
+    return cam_forget_clean(cam_workspace_dir(t->workspace), t->snapshots, t->database, left,
+                            context);
 }
 
 void cam_trainer_size(const struct cam_trainer *t, struct cam_trainer_size *size) {

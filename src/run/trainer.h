@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/status.h"
 #include "model/sample.h"
+#include "store/forget.h"
 #include "store/history.h"
 #include "store/snapshot.h"
 #include "store/workspace.h"
@@ -30,8 +31,8 @@ CAM_MUST_USE enum cam_status cam_trainer_init(struct cam_workspace *workspace,
                                               const struct cam_tokenizer *tokenizer);
 
 /* Loads the newest state that verifies.  With a writable workspace, history past it is discarded
- * and will be made again, and what computes from now on is written down (run/made_by.h).  Borrows
- * WORKSPACE. */
+ * and will be made again, what computes from now on is written down (run/made_by.h), and files are
+ * purged that a forget cut short left.  Borrows WORKSPACE. */
 CAM_MUST_USE enum cam_status cam_trainer_open(struct cam_workspace *workspace,
                                               struct cam_trainer **trainer);
 void cam_trainer_close(struct cam_trainer *trainer); /* accepts NULL; saves nothing */
@@ -86,6 +87,15 @@ CAM_MUST_USE enum cam_status cam_trainer_evaluate(struct cam_trainer *trainer, c
 CAM_MUST_USE enum cam_status cam_trainer_rollback(struct cam_trainer *trainer, const char *snapshot,
                                                   enum cam_rollback_mode mode, const char *reason,
                                                   int64_t *lineage);
+
+/* Forgets documents (store/forget.h) and stands where the rest is to be trained on again: the
+ * journal leads on from there, up to FORGOT's row and beyond.  Free FORGOT's list.  LEFT (may be NULL)
+ * is told of files that could not be purged; the next opening tries again. */
+CAM_MUST_USE enum cam_status cam_trainer_forget(struct cam_trainer *trainer,
+                                                const struct cam_forget_request *request,
+                                                struct cam_forget_plan *plan,
+                                                struct cam_forgot *forgot, cam_problem_fn *left,
+                                                void *context);
 
 /* The score of any text under the present model (nats; tokens include the end of text). */
 CAM_MUST_USE enum cam_status cam_trainer_score(struct cam_trainer *trainer, const char *text,

@@ -226,6 +226,7 @@ enum cam_status cam_trainer_control(struct cam_trainer *t, const struct cam_item
     case CAM_ITEM_SETTING:
     case CAM_ITEM_POLICY:
     case CAM_ITEM_FLUSH:
+    case CAM_ITEM_FORGET:
     case CAM_ITEM_DOCUMENT:
         break;
     }

@@ -32,7 +32,9 @@ struct cam_trainer_state {
     uint64_t version;
     uint64_t step;
     /* Offset 0: the last document trained.  Else the document in progress, of which so many tokens
-     * were trained; cam_step_commit counts it as not consumed. */
+     * were trained; cam_step_commit counts it as not consumed.  The position is saved as 0 and comes
+     * back from the snapshot's row, so that what a snapshot holds does not depend on how many rows
+     * the journal had before: some may be forgotten. */
     int64_t position, offset;
     int64_t documents, tokens;
     double norm;                      /* running gradient norm, 0 before the first step */
@@ -69,6 +71,7 @@ struct cam_trainer {
     struct cam_arena arena, check_arena;
     struct cam_model *model;
     struct cam_trainer_state state;
+    struct cam_trainer_state saved; /* the state as a snapshot holds it, while one is made */
 
     struct cam_queue queue;
     int64_t read_to;         /* journal rows up to here were read into the queue */

@@ -39,7 +39,9 @@ static enum cam_status list_regions(struct cam_trainer *t, struct region_list *l
     size_t i_block = 0;
     for (struct cam_ff *ff; (ff = cam_trainer_pool(t, &i_block)); i_block++)
         t->state.subkeys[i_block] = cam_peer_subkeys(ff);
-    CAM_TRY(list_region(list, "trainer", &t->state, sizeof t->state));
+    t->saved = t->state;
+    t->saved.position = 0;
+    CAM_TRY(list_region(list, "trainer", &t->saved, sizeof t->saved));
     CAM_TRY(list_region(list, "tokenizer", t->tokenizer_file.data, t->tokenizer_file.size));
     return cam_model_visit_state(t->model, list_region, list);
 }
@@ -183,6 +185,8 @@ static enum cam_status pass_by(void *context, const char *name, void *data, size
 
 enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
     struct loading loading = {.t = t};
+    struct cam_snapshot row;
+    CAM_TRY(cam_snapshot_find(t->snapshots, snapshot, &row));
     enum cam_status status = cam_snapshot_load(t->snapshots, snapshot, load_region, &loading);
     if (status == CAM_OK && (loading.list.n == 0 || loading.next != loading.list.n))
         status = cam_fail(CAM_ERR_DATA, "snapshot %s lacks regions of the model", snapshot);
@@ -192,8 +196,10 @@ enum cam_status cam_trainer_load(struct cam_trainer *t, const char *snapshot) {
         cam_trainer_apply_frozen(t);
     free(loading.list.items);
     free(loading.tokenizer);
-    if (status == CAM_OK)
+    if (status == CAM_OK) {
+        t->state.position = row.position + (row.offset > 0);
         t->checkpoint_step = t->state.step;
+    }
     return status;
 }
 

@@ -4,12 +4,14 @@
 #include "growth/policy.h"
 #include "run/fetcher.h"
 #include "run/service.h"
+#include "store/forget.h"
 #include "store/history.h"
 #include "store/journal.h"
 #include "store/query.h"
 #include "store/schedule.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define OUTCOME_BYTES 512
@@ -320,6 +322,115 @@ static enum cam_status rollback(const struct cam_change_site *site, const json_t
                 result);
 }
 
+/* ---- forget ---- */
+
+struct change_forget {
+    struct cam_forget_request request;
+    struct cam_forget_plan plan;
+    struct cam_forgot forgot;
+    struct cam_database *database;
+    json_t *left;
+};
+
+static void take_left(void *context, const char *what) {
+    struct change_forget *f = context;
+    if (json_array_append_new(f->left, json_string(what)) != 0)
+        return; /* the log has it */
+}
+
+/* One that failed after its lineage was opened leaves the trainer behind the history; it finds the
+ * way at its next call. */
+static enum cam_status forget_with(void *context, struct cam_trainer *trainer) {
+    struct change_forget *f = context;
+    return cam_trainer_forget(trainer, &f->request, &f->plan, &f->forgot, take_left, f);
+}
+
+static enum cam_status plan_with(void *context, struct cam_trainer *trainer) {
+    struct change_forget *f = context;
+    return cam_forget_plan(cam_trainer_snapshots(trainer), f->database, &f->request, &f->plan);
+}
+
+static enum cam_status plan_alone(const struct cam_change_site *site, struct change_forget *f) {
+    struct cam_snapshots *snapshots;
+    CAM_TRY(cam_snapshots_open(cam_workspace_dir(site->workspace), NULL, f->database, &snapshots));
+    enum cam_status status = cam_forget_plan(snapshots, f->database, &f->request, &f->plan);
+    cam_snapshots_close(snapshots);
+    return status;
+}
+
+static enum cam_status look_counts(void *context, struct cam_database *database) {
+    return cam_history_counts(database, context);
+}
+
+/* The rest is trained on again before the answer comes. */
+static enum cam_status forget_and_settle(const struct cam_change_site *site,
+                                         struct change_forget *f, json_t *result) {
+    struct cam_counts counts = {0};
+    CAM_TRY(site->between(site->context, forget_with, f, 0));
+    if (f->forgot.position)
+        CAM_TRY(settle(site, f->forgot.position, NULL, NULL));
+    CAM_TRY(look_counts(&counts, f->database));
+    json_error_t error;
+    json_t *snapshots = json_loads(f->forgot.snapshots ? f->forgot.snapshots : "[]", 0, &error);
+    json_t *more = json_pack(
+        "{s:I,s:I,s:O,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "position",
+        (json_int_t)f->forgot.position, "lineage", (json_int_t)f->forgot.lineage, "left", f->left,
+        "snapshots", snapshots, "model_hash", counts.model_hash, "journalled",
+        (json_int_t)counts.journalled, "trained", (json_int_t)counts.trained, "pending",
+        (json_int_t)counts.pending, "quarantined", (json_int_t)counts.quarantined, "held_out",
+        (json_int_t)counts.held_out, "set_aside", (json_int_t)counts.set_aside);
+    int failed = !more || json_object_update(result, more) != 0;
+    json_decref(more);
+    return failed ? cam_fail(CAM_ERR_OS, "no memory for a result") : CAM_OK;
+}
+
+static json_t *planned(const struct cam_forget_plan *p, int act) {
+    return json_pack("{s:I,s:I,s:b,s:{s:I,s:I,s:f}}", "documents", (json_int_t)p->documents,
+                     "changed", (json_int_t)p->changed, "act", act, "since", "documents",
+                     (json_int_t)p->since_documents, "tokens", (json_int_t)p->since_tokens,
+                     "seconds", p->since_seconds);
+}
+
+static enum cam_status forget_by(const struct cam_change_site *site, struct change_forget *f,
+                                 int act, json_t **result) {
+    if (!act) {
+        CAM_TRY(site->is_service ? site->between(site->context, plan_with, f, 1)
+                                 : plan_alone(site, f));
+        return give(planned(&f->plan, 0), result);
+    }
+    json_t *made = json_object();
+    if (!made)
+        return cam_fail(CAM_ERR_OS, "no memory for a result");
+    enum cam_status status = forget_and_settle(site, f, made);
+    json_t *plan = status == CAM_OK ? planned(&f->plan, 1) : NULL;
+    if (status == CAM_OK && json_object_update(made, plan) != 0)
+        status = cam_fail(CAM_ERR_OS, "no memory for a result");
+    json_decref(plan);
+    if (status == CAM_OK)
+        return give(made, result);
+    json_decref(made);
+    return status;
+}
+
+static enum cam_status forget(const struct cam_change_site *site, const json_t *arguments,
+                              json_t **result) {
+    struct change_forget f = {.database = database_of(site)};
+    json_t *documents = NULL;
+    int act;
+    UNPACK(arguments, "{s?o, s?s, s:b, s:s}", "documents", &documents, "source",
+           &f.request.source, "act", &act, "reason", &f.request.reason);
+    char *numbers = documents ? json_dumps(documents, JSON_COMPACT) : NULL;
+    f.left = json_array();
+    f.request.documents = numbers;
+    enum cam_status status = f.left && (numbers || !documents)
+                                 ? forget_by(site, &f, act, result)
+                                 : cam_fail(CAM_ERR_OS, "no memory for a change");
+    json_decref(f.left);
+    free(f.forgot.snapshots);
+    free(numbers);
+    return status;
+}
+
 /* ---- prune ---- */
 
 struct pruning {
@@ -404,6 +515,7 @@ static const struct change {
     {"snapshot", snapshot, 1},
     {"policy.use", policy_use, 1},
     {"rollback", rollback, 1},
+    {"forget", forget, 1}, /* if it is to act */
     {"prune", prune, 0}, /* its store alone */
 };
 
@@ -421,6 +533,8 @@ int cam_change_needs_trainer(const char *name, const json_t *arguments) {
     if (change && change->run == config)
         return key && cam_setting_find(key, &setting) == CAM_OK &&
                setting->scope != CAM_SETTING_NOW;
+    if (change && change->run == forget)
+        return json_is_true(json_object_get(arguments, "act"));
     return change && change->needs_trainer;
 }
 

@@ -150,24 +150,25 @@ enum cam_status cam_intake_end(struct cam_wire *wire) {
 
 /* ---- counts ---- */
 
-#define COUNTS "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}"
+#define COUNTS "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}"
 
 json_t *cam_intake_counts_json(const struct cam_admission_counts *c, int64_t pending) {
     return json_pack(COUNTS, "seen", (json_int_t)c->seen, "journalled", (json_int_t)c->journalled,
                      "duplicates", (json_int_t)c->duplicates, "revisions", (json_int_t)c->revisions,
                      "quarantined", (json_int_t)c->quarantined, "held_out", (json_int_t)c->held_out,
                      "contaminations", (json_int_t)c->contaminations, "rejected",
-                     (json_int_t)c->rejected, "pending", (json_int_t)pending);
+                     (json_int_t)c->rejected, "forgotten", (json_int_t)c->forgotten, "pending",
+                     (json_int_t)pending);
 }
 
 enum cam_status cam_intake_counts_read(const json_t *json, struct cam_admission_counts *counts,
                                        int64_t *pending) {
-    json_int_t v[9];
+    json_int_t v[10];
     json_error_t error;
     if (json_unpack_ex((json_t *)(uintptr_t)json, &error, 0, COUNTS, "seen", &v[0], "journalled",
                        &v[1], "duplicates", &v[2], "revisions", &v[3], "quarantined", &v[4],
-                       "held_out", &v[5], "contaminations", &v[6], "rejected", &v[7], "pending",
-                       &v[8]) != 0)
+                       "held_out", &v[5], "contaminations", &v[6], "rejected", &v[7], "forgotten",
+                       &v[8], "pending", &v[9]) != 0)
         return cam_fail(CAM_ERR_PROTOCOL, "the service's counts: %s", error.text);
     *counts = (struct cam_admission_counts){.seen = v[0],
                                             .journalled = v[1],
@@ -176,7 +177,8 @@ enum cam_status cam_intake_counts_read(const json_t *json, struct cam_admission_
                                             .quarantined = v[4],
                                             .held_out = v[5],
                                             .contaminations = v[6],
-                                            .rejected = v[7]};
-    *pending = v[8];
+                                            .rejected = v[7],
+                                            .forgotten = v[8]};
+    *pending = v[9];
     return CAM_OK;
 }

@@ -182,6 +182,7 @@ static enum cam_status take_document(struct pending *p, ZSTD_CCtx *zstd,
 struct admit {
     sqlite3 *sqlite;
     struct cam_journal_writer *writer;
+    int64_t before; /* documents with a lower number are there; the others are still to come */
     struct cam_settings settings;
     struct cam_admission_counts counts; /* of this transaction */
     struct cam_share share;             /* of the feed; loaded when it is first needed */
@@ -249,8 +250,8 @@ static enum cam_status probe_room(struct admit *a, const struct pending *p, cons
     int64_t used = 0;
     CAM_TRY(cam_sql_int(a->sqlite, 0, &used,
                         "SELECT sum(d.bytes) FROM probes AS p JOIN documents AS d ON d.probe = "
-                        "p.probe WHERE p.kind = 'domain' AND p.name = ?",
-                        "t", domain));
+                        "p.probe WHERE p.kind = 'domain' AND p.name = ? AND d.document < ?",
+                        "ti", domain, a->before));
     *room = used + (int64_t)p->text_bytes <= a->settings.probe_max_bytes;
     return CAM_OK;
 }
@@ -264,15 +265,16 @@ static enum cam_status find_revised(struct admit *a, const struct pending *p, in
         return CAM_OK;
     CAM_TRY(cam_sql_int(a->sqlite, 0, revises,
                         "SELECT document FROM documents WHERE feed IS nullif(?1, 0) AND guid = ?2"
-                        " AND (?1 <> 0 OR source = ?3) ORDER BY document DESC LIMIT 1",
-                        "itt", w->feed, p->guid, w->source));
+                        " AND (?1 <> 0 OR source = ?3) AND document < ?4 ORDER BY document DESC"
+                        " LIMIT 1",
+                        "itti", w->feed, p->guid, w->source, a->before));
     int64_t held = 0;
     if (!*revises)
         return CAM_OK;
     CAM_TRY(cam_sql_int(a->sqlite, 0, &held,
                         "SELECT 1 FROM documents WHERE feed IS nullif(?1, 0) AND guid = ?2 AND (?1"
-                        " <> 0 OR source = ?3) AND admission = 'held_out'",
-                        "itt", w->feed, p->guid, w->source));
+                        " <> 0 OR source = ?3) AND admission = 'held_out' AND document < ?4",
+                        "itti", w->feed, p->guid, w->source, a->before));
     *of_probe = held != 0;
     return CAM_OK;
 }
@@ -291,7 +293,7 @@ static enum cam_status judge_near(struct admit *a, struct pending *p, struct ver
     int bits = (int)a->settings.document_near_bits;
     if (*p->reason || bits < 0 || p->n_features < CAM_SIMHASH_MIN_FEATURES)
         return CAM_OK;
-    CAM_TRY(cam_near_find(a->sqlite, p->simhash, bits, &entry, &match));
+    CAM_TRY(cam_near_find(a->sqlite, p->simhash, bits, &entry, a->before, &match));
     if (!match.document)
         return CAM_OK;
     v->near = match.document;
@@ -306,8 +308,8 @@ static enum cam_status judge_share(struct admit *a, struct pending *p) {
     if (*p->reason || !a->writer->feed || most >= 1)
         return CAM_OK;
     if (!a->share.bytes)
-        CAM_TRY(
-            cam_share_load(a->sqlite, a->writer->feed, a->settings.feed_share_window, &a->share));
+        CAM_TRY(cam_share_load(a->sqlite, a->writer->feed, a->settings.feed_share_window, a->before,
+                               &a->share));
     double share = cam_share_with(&a->share, (int64_t)p->text_bytes);
     if (share > most)
         snprintf(
@@ -342,8 +344,9 @@ static enum cam_status judge(struct admit *a, struct pending *p, const char *dom
         return CAM_OK;
     CAM_TRY(probe_room(a, p, domain, &room));
     CAM_TRY(cam_sql_int(a->sqlite, 0, &known_domain,
-                        "SELECT 1 FROM documents WHERE domain = ? AND admission = 'train' LIMIT 1",
-                        "t", domain));
+                        "SELECT 1 FROM documents WHERE domain = ? AND admission = 'train' AND"
+                        " document < ? LIMIT 1",
+                        "ti", domain, a->before));
     if (of_probe && !room) {
         v->admission = "quarantined";
         v->reason = "a new version of a probe's text";
@@ -388,12 +391,16 @@ static enum cam_status insert_document(struct admit *a, const struct pending *p,
 static enum cam_status admit_one(struct admit *a, struct pending *p) {
     char domain[CAM_DOMAIN_BYTES];
     struct verdict verdict;
-    int known = 0;
+    int known = 0, refused = 0;
     int64_t feed = a->writer->feed, position;
     if (p->page.entry)
         CAM_TRY(cam_entry_page_find(a->sqlite, feed, p->page.entry, &known));
     a->counts.duplicates += known;
     if (known)
+        return CAM_OK;
+    CAM_TRY(cam_forget_refuses(a->sqlite, p->text, p->text_bytes, &refused));
+    a->counts.forgotten += refused;
+    if (refused)
         return CAM_OK;
     if (!a->writer->probe_name)
         CAM_TRY(known_text(a, p, &known));
@@ -409,6 +416,7 @@ static enum cam_status write_batch(sqlite3 *sqlite, void *context) {
     struct admit *a = context;
     struct cam_journal_writer *w = a->writer;
     a->sqlite = sqlite;
+    a->before = INT64_MAX;
     CAM_TRY(cam_rows_settings(sqlite, &a->settings));
     for (size_t i = 0; i < w->n_pending; i++)
         CAM_TRY(admit_one(a, &w->pending[i]));
@@ -441,10 +449,167 @@ static enum cam_status flush(struct cam_journal_writer *w) {
         w->counts.quarantined += a->counts.quarantined;
         w->counts.held_out += a->counts.held_out;
         w->counts.contaminations += a->counts.contaminations;
+        w->counts.forgotten += a->counts.forgotten;
     }
     drop_pending(w);
     cam_share_release(&a->share);
     free(a);
+    return status;
+}
+
+/* ---- once more ---------------------------------------------------------------------------------
+ */
+
+/* Settings of admission take effect with their journal row, so those at a row are known. */
+static enum cam_status settings_at(sqlite3 *sqlite, int64_t position,
+                                   struct cam_settings *settings) {
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    CAM_TRY(cam_rows_settings(sqlite, settings));
+    CAM_TRY(cam_sql_query(
+        sqlite, &s,
+        "SELECT k.key, coalesce((SELECT j.value FROM journal AS j WHERE j.kind = 'setting' AND"
+        " j.name = k.key AND j.position < ?1 ORDER BY j.position DESC LIMIT 1), (SELECT v.value "
+        "FROM"
+        " living_setting_values AS v WHERE v.key = k.key ORDER BY v.moment DESC LIMIT 1),"
+        " k.default_value) FROM setting_keys AS k WHERE k.scope = 'now'",
+        "i", position));
+    enum cam_status status = cam_sql_step(s, &row);
+    while (status == CAM_OK && row) {
+        if (cam_settings_set(settings, cam_sql_text(s, 0), cam_sql_text(s, 1)) != CAM_OK)
+            cam_log(CAM_LOG_WARNING, "stored setting ignored: %s", cam_message());
+        status = cam_sql_step(s, &row);
+    }
+    sqlite3_finalize(s);
+    return status;
+}
+
+struct again {
+    struct admit admit;
+    struct cam_journal_writer *writer; /* stands for who brought the document at hand */
+    int64_t settings_to;               /* settings in force at rows up to here are known */
+    struct cam_admission_review review;
+};
+
+static enum cam_status settings_again(struct again *x, int64_t document) {
+    int64_t next = 0;
+    if (document <= x->settings_to)
+        return CAM_OK;
+    CAM_TRY(settings_at(x->admit.sqlite, document, &x->admit.settings));
+    cam_share_release(&x->admit.share);
+    CAM_TRY(cam_sql_int(x->admit.sqlite, INT64_MAX, &next,
+                        "SELECT min(position) FROM journal WHERE kind = 'setting' AND position > ?",
+                        "i", document));
+    x->settings_to = next;
+    return CAM_OK;
+}
+
+/* Of the columns of again_sql.  Everything is owned by PENDING but the text's compressed form. */
+static enum cam_status take_again(struct again *x, sqlite3_stmt *s, struct pending *p) {
+    struct cam_journal_writer *w = x->writer;
+    int64_t feed = sqlite3_column_int64(s, 1);
+    if (feed != w->feed)
+        cam_share_release(&x->admit.share);
+    w->feed = feed;
+    free(w->source);
+    w->source = cam_sql_copy(s, 2);
+    p->guid = sqlite3_column_type(s, 3) == SQLITE_NULL ? NULL : cam_sql_copy(s, 3);
+    if (!w->source || (!p->guid && sqlite3_column_type(s, 3) != SQLITE_NULL))
+        return cam_fail(CAM_ERR_OS, "no memory for a document");
+    CAM_TRY(cam_rows_text(sqlite3_column_blob(s, 6), (size_t)sqlite3_column_bytes(s, 6),
+                          x->admit.before, sqlite3_column_int64(s, 5), &p->text, &p->text_bytes));
+    p->blob_bytes = (size_t)sqlite3_column_bytes(s, 6);
+    p->n_replaced = (size_t)sqlite3_column_int64(s, 7);
+    p->simhash = cam_simhash(p->text, p->text_bytes, &p->n_features);
+    judge_text(p);
+    return CAM_OK;
+}
+
+static enum cam_status judge_again(struct again *x, sqlite3_stmt *s, struct pending *p) {
+    struct admit *a = &x->admit;
+    struct verdict v;
+    int64_t document = a->before;
+    CAM_TRY(take_again(x, s, p));
+    CAM_TRY(settings_again(x, document));
+    CAM_TRY(judge(a, p, cam_sql_text(s, 4), &v));
+    int was_held = strcmp(cam_sql_text(s, 8), "held_out") == 0;
+    int is_held = strcmp(v.admission, "held_out") == 0;
+    int trains = strcmp(v.admission, "train") == 0;
+    if (strcmp(v.admission, cam_sql_text(s, 8)) != 0) {
+        if (!x->review.first)
+            x->review.first = document;
+        x->review.n++;
+    }
+    if (was_held && !is_held)
+        CAM_TRY(
+            cam_sql_run(a->sqlite, "DELETE FROM probe_refusals WHERE document = ?", "i", document));
+    CAM_TRY(cam_sql_run(a->sqlite,
+                        "UPDATE documents SET admission = ?, reason = ?, probe = nullif(?, 0),"
+                        " revises = nullif(?, 0), near = nullif(?, 0) WHERE document = ?",
+                        "ttiiii", v.admission, v.reason, v.probe, v.revises, v.near, document));
+    CAM_TRY(cam_sql_run(a->sqlite, "DELETE FROM simhash_bands WHERE document = ?", "i", document));
+    if (a->share.bytes && trains)
+        cam_share_add(&a->share, (int64_t)p->text_bytes);
+    return (trains || is_held) && p->n_features >= CAM_SIMHASH_MIN_FEATURES
+               ? cam_near_add(a->sqlite, document, p->simhash)
+               : CAM_OK;
+}
+
+/* A probe is there from its first document on, and numbered in that order. */
+static enum cam_status take_probes_back(sqlite3 *sqlite, int64_t after) {
+    CAM_TRY(cam_sql_run(sqlite,
+                        "UPDATE documents SET probe = NULL WHERE document > ? AND probe IN (SELECT"
+                        " probe FROM probes WHERE kind = 'domain')",
+                        "i", after));
+    return cam_sql_script(sqlite,
+                          "DELETE FROM probes WHERE NOT EXISTS (SELECT 1 FROM documents AS d WHERE"
+                          " d.probe = probes.probe)");
+}
+
+static const char again_sql[] =
+    "SELECT d.document, coalesce(d.feed, 0), d.source, d.guid, d.domain, d.bytes, x.text, "
+    "d.replaced,"
+    " d.admission FROM documents AS d JOIN document_texts AS x ON x.document = d.document WHERE"
+    " d.document > ? AND d.probe IS NULL AND NOT EXISTS (SELECT 1 FROM journal AS j WHERE "
+    "j.document ="
+    " d.document AND j.kind = 'drop') ORDER BY d.document";
+
+enum cam_status cam_admission_again(sqlite3 *sqlite, int64_t after,
+                                    struct cam_admission_review *review) {
+    struct again *x = calloc(1, sizeof *x);
+    sqlite3_stmt *s = NULL;
+    int row = 0;
+    enum cam_status status = CAM_OK;
+    if (x)
+        x->writer = calloc(1, sizeof *x->writer);
+    if (!x || !x->writer) {
+        status = cam_fail(CAM_ERR_OS, "no memory to judge documents again");
+        goto out;
+    }
+    x->admit.sqlite = sqlite;
+    x->admit.writer = x->writer;
+    CAM_TRY_OUT(take_probes_back(sqlite, after));
+    CAM_TRY_OUT(cam_sql_query(sqlite, &s, again_sql, "i", after));
+    CAM_TRY_OUT(cam_sql_step(s, &row));
+    while (row) {
+        struct pending p = {0};
+        x->admit.before = sqlite3_column_int64(s, 0);
+        status = judge_again(x, s, &p);
+        release_pending(&p);
+        if (status != CAM_OK)
+            goto out;
+        CAM_TRY_OUT(cam_sql_step(s, &row));
+    }
+    *review = x->review;
+out:
+    sqlite3_finalize(s);
+    if (x && x->writer)
+        free(x->writer->source);
+    if (x) {
+        cam_share_release(&x->admit.share);
+        free(x->writer);
+    }
+    free(x);
     return status;
 }
 

@@ -24,15 +24,16 @@ struct cam_near_match {
 };
 
 /* Looks among the documents that were admitted (trained or held out) for one whose SimHash differs
- * in at most MAX_BITS (0..3) bits. */
+ * in at most MAX_BITS (0..3) bits and whose number is less than BEFORE. */
 CAM_MUST_USE enum cam_status cam_near_find(sqlite3 *sqlite, uint64_t simhash, int max_bits,
-                                           const struct cam_near_entry *entry,
+                                           const struct cam_near_entry *entry, int64_t before,
                                            struct cam_near_match *match);
 CAM_MUST_USE enum cam_status cam_near_add(sqlite3 *sqlite, int64_t document, uint64_t simhash);
 
 /* ---- share.c: the share of one feed ---- */
 
-/* The newest admitted documents, oldest first, as a ring; loaded once a transaction. */
+/* The newest documents admitted with numbers less than BEFORE, oldest first, as a ring; loaded once a
+ * transaction. */
 struct cam_share {
     int64_t *bytes; /* owned; negative: of the feed in question */
     size_t capacity, n, oldest;
@@ -40,7 +41,7 @@ struct cam_share {
 };
 
 CAM_MUST_USE enum cam_status cam_share_load(sqlite3 *sqlite, int64_t feed, int64_t window,
-                                            struct cam_share *share);
+                                            int64_t before, struct cam_share *share);
 void cam_share_release(struct cam_share *share);
 /* The share the feed would have with a further document of N_BYTES.  A window that is not full yet
  * counts as filled up with documents of other feeds of the same mean size, so the first documents
@@ -56,6 +57,24 @@ CAM_MUST_USE enum cam_status cam_entry_page_find(sqlite3 *sqlite, int64_t feed, 
 /* DOCUMENT: its number, or 0 where its text had been journalled before. */
 CAM_MUST_USE enum cam_status cam_entry_page_add(sqlite3 *sqlite, int64_t feed, int64_t document,
                                                 const struct cam_page_outcome *page);
+
+/* ---- admission.c, for forget.c ---- */
+
+/* What admission would decide had the documents that are gone never been journalled. */
+struct cam_admission_review {
+    int64_t first; /* document whose use changes: trained on or not, probe or not; 0: none */
+    int64_t n;     /* how many there are */
+};
+/* Judges every document after AFTER again, in order, and writes down what comes of it.  Documents
+ * that a person dropped and texts of file probes stay what they are. */
+CAM_MUST_USE enum cam_status cam_admission_again(sqlite3 *sqlite, int64_t after,
+                                                 struct cam_admission_review *review);
+
+/* ---- forget.c ---- */
+
+/* Whether the text was forgotten: then this arrival is noted, and it is not to come in again. */
+CAM_MUST_USE enum cam_status cam_forget_refuses(sqlite3 *sqlite, const char *text, size_t n_bytes,
+                                                int *refused);
 
 /* ---- feeds.c ---- */
 

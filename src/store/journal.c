@@ -16,6 +16,7 @@ static const char *const kind_names[] = {
     [CAM_ITEM_SNAPSHOT] = "snapshot", [CAM_ITEM_FLUSH] = "flush",
     [CAM_ITEM_GROW] = "grow",         [CAM_ITEM_FREEZE] = "freeze",
     [CAM_ITEM_PRUNE] = "prune",       [CAM_ITEM_VERIFY] = "verify",
+    [CAM_ITEM_FORGET] = "forget",
 };
 #define N_KINDS (sizeof kind_names / sizeof *kind_names)
 
@@ -58,7 +59,8 @@ enum cam_status cam_journal_control(struct cam_database *database, enum cam_item
                                     int64_t *position) {
     char text[CAM_SETTING_TEXT_BYTES];
     struct control c = {.kind = kind, .name = name, .value = value, .reason = reason};
-    if (kind == CAM_ITEM_DOCUMENT || kind == CAM_ITEM_POLICY || (size_t)kind >= N_KINDS)
+    if (kind == CAM_ITEM_DOCUMENT || kind == CAM_ITEM_POLICY || kind == CAM_ITEM_FORGET ||
+        (size_t)kind >= N_KINDS)
         return cam_fail(CAM_ERR_INTERNAL, "item kind %d is not a request", (int)kind);
     if (kind == CAM_ITEM_SETTING) {
         CAM_TRY(check_setting(name, value, text));
@@ -116,10 +118,10 @@ enum cam_status cam_journal_drop(struct cam_database *database, int64_t document
  * --------------------------------------------------------------------------------------- */
 
 struct reading {
-    int64_t after, skip_from, skip_to;
+    int64_t after;
     size_t max_items, max_bytes, capacity;
     struct cam_items list;
-    sqlite3_stmt *rows, *barred, *done;
+    sqlite3_stmt *rows, *barred, *done, *skipped;
 };
 
 static const char rows_sql[] =
@@ -133,6 +135,10 @@ static const char rows_sql[] =
 static const char barred_sql[] =
     "SELECT EXISTS (SELECT 1 FROM living_trained WHERE document = ?1) OR EXISTS (SELECT 1 FROM"
     " living_holds WHERE document = ?1 AND position >= ?2)";
+/* Acted on between a fork and its rollback: not repeated. */
+static const char skipped_sql[] =
+    "SELECT EXISTS (SELECT 1 FROM lineage_skips AS k JOIN trainer AS t ON t.lineage = k.lineage"
+    " WHERE ? BETWEEN k.position_from + 1 AND k.position_to)";
 static const char done_sql[] = "SELECT EXISTS (SELECT 1 FROM living_controls WHERE position = ?)";
 
 static enum cam_status ask(sqlite3_stmt *s, int64_t a, int64_t b, int *yes) {
@@ -163,11 +169,10 @@ static enum cam_status classify(struct reading *r, enum cam_item_kind *kind, int
         if (strcmp(name, kind_names[i]) != 0)
             continue;
         *kind = (enum cam_item_kind)i;
-        if (position > r->skip_from && position <= r->skip_to)
-            return CAM_OK;
         if (i == CAM_ITEM_SETTING && strcmp(cam_sql_text(r->rows, 10), "live") != 0)
             return CAM_OK;
-        return ask(r->done, position, 0, skip);
+        CAM_TRY(ask(r->skipped, position, 0, skip));
+        return *skip ? CAM_OK : ask(r->done, position, 0, skip);
     }
     return CAM_OK;
 }
@@ -229,30 +234,19 @@ static enum cam_status read_rows(struct reading *r) {
     }
 }
 
-/* Control rows that were acted on between the fork and the rollback: not repeated. */
-static enum cam_status skipped_range(sqlite3 *sqlite, int64_t *from, int64_t *to) {
-    CAM_TRY(cam_sql_int(sqlite, 0, from,
-                        "SELECT l.fork_position FROM lineages AS l JOIN trainer AS t ON t.lineage ="
-                        " l.lineage",
-                        ""));
-    return cam_sql_int(sqlite, 0, to,
-                       "SELECT l.skip_to FROM lineages AS l JOIN trainer AS t ON t.lineage ="
-                       " l.lineage",
-                       "");
-}
-
 static enum cam_status read_items(sqlite3 *sqlite, void *context) {
     struct reading *r = context;
     enum cam_status status = CAM_OK;
-    CAM_TRY_OUT(skipped_range(sqlite, &r->skip_from, &r->skip_to));
     CAM_TRY_OUT(cam_sql_query(sqlite, &r->rows, rows_sql, "i", r->after));
     CAM_TRY_OUT(cam_sql_prepare(sqlite, barred_sql, &r->barred));
     CAM_TRY_OUT(cam_sql_prepare(sqlite, done_sql, &r->done));
+    CAM_TRY_OUT(cam_sql_prepare(sqlite, skipped_sql, &r->skipped));
     status = read_rows(r);
 out:
     sqlite3_finalize(r->rows);
     sqlite3_finalize(r->barred);
     sqlite3_finalize(r->done);
+    sqlite3_finalize(r->skipped);
     return status;
 }
 

@@ -8,6 +8,7 @@
  * Admission (what happens when a document arrives), all in the transaction that journals it:
  *
  *     entry of a feed whose page was asked for before    -> not journalled, counted (duplicate)
+ *     text that was forgotten                            -> not journalled, counted (forgotten)
  *     same text as a document journalled before          -> not journalled, counted (duplicate)
  *     same text as a probe, from elsewhere               -> not journalled, probe notes it
  *     shorter than 16 bytes / longer than document.max_bytes / one unit repeated / repetitive as a
@@ -40,6 +41,7 @@
 struct cam_admission_counts {
     int64_t seen, journalled, duplicates, revisions, quarantined, held_out, contaminations,
         rejected;
+    int64_t forgotten; /* refused: their text was forgotten (store/forget.h) */
 };
 
 /* What a poll leaves behind for the next one; any text may be NULL. */
@@ -105,6 +107,7 @@ enum cam_item_kind {
     CAM_ITEM_FREEZE,
     CAM_ITEM_PRUNE,
     CAM_ITEM_VERIFY,
+    CAM_ITEM_FORGET, /* where a forget (store/forget.h) stands: all before it has been done again */
 };
 
 /* Journals a request; *POSITION (may be NULL) is its row.  A SETTING is checked first

@@ -5,6 +5,7 @@
 #include "store/history.h"
 
 #include "store/decide.h"
+#include "store/lineage_internal.h"
 #include "store/rows.h"
 #include "store/sql.h"
 
@@ -13,23 +14,19 @@
 
 #define FOREVER INT64_MAX
 
-/* Every table whose rows replay makes again. */
-static const char *const tables[] = {
-    "steps",       "trained", "holds",     "provenance",        "usage",    "generation_states",
-    "evaluations", "scores",  "decisions", "decision_outcomes", "controls", "setting_values",
+const char *const cam_lineage_tables[] = {
+    "steps",       "trained",  "holds",     "provenance",        "usage",    "generation_states",
+    "evaluations", "scores",   "decisions", "decision_outcomes", "controls", "setting_values",
     "freezes",     "recycled", "openings",  "routing",
 };
+const size_t cam_lineage_n_tables = sizeof cam_lineage_tables / sizeof *cam_lineage_tables;
 
-/* A state of the trainer to return to. */
-struct point {
-    int64_t lineage, moment, step, position, offset, documents, tokens;
-};
-
-static enum cam_status find_point(sqlite3 *sqlite, const char *snapshot, struct point *p) {
+enum cam_status cam_lineage_find_point(sqlite3 *sqlite, const char *snapshot,
+                                       struct cam_lineage_point *p) {
     sqlite3_stmt *s = NULL;
     int row = 0;
     if (!*snapshot) {
-        *p = (struct point){.lineage = 1};
+        *p = (struct cam_lineage_point){.lineage = 1};
         return CAM_OK;
     }
     CAM_TRY(cam_sql_query(sqlite, &s,
@@ -40,7 +37,7 @@ static enum cam_status find_point(sqlite3 *sqlite, const char *snapshot, struct 
     if (status == CAM_OK && !row)
         status = cam_fail(CAM_ERR_NOINPUT, "snapshot %s: there is none", snapshot);
     if (status == CAM_OK)
-        *p = (struct point){
+        *p = (struct cam_lineage_point){
             .lineage = sqlite3_column_int64(s, 0),
             .moment = sqlite3_column_int64(s, 1),
             .step = sqlite3_column_int64(s, 2),
@@ -53,7 +50,8 @@ static enum cam_status find_point(sqlite3 *sqlite, const char *snapshot, struct 
     return status;
 }
 
-static enum cam_status set_trainer(sqlite3 *sqlite, int64_t lineage, const struct point *p) {
+enum cam_status cam_lineage_set_trainer(sqlite3 *sqlite, int64_t lineage,
+                                        const struct cam_lineage_point *p) {
     return cam_sql_run(sqlite,
                        "UPDATE trainer SET lineage = ?, moment = ?, step = ?, position = ?,"
                        " \"offset\" = ?, documents = ?, tokens = ?",
@@ -71,8 +69,9 @@ struct discard {
 
 static enum cam_status delete_after(sqlite3 *sqlite, int64_t lineage, int64_t moment) {
     char sql[96];
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        snprintf(sql, sizeof sql, "DELETE FROM %s WHERE lineage = ? AND moment > ?", tables[i]);
+    for (size_t i = 0; i < cam_lineage_n_tables; i++) {
+        snprintf(sql, sizeof sql, "DELETE FROM %s WHERE lineage = ? AND moment > ?",
+                 cam_lineage_tables[i]);
         CAM_TRY(cam_sql_run(sqlite, sql, "ii", lineage, moment));
     }
     return cam_sql_run(sqlite, "DELETE FROM snapshots WHERE lineage = ? AND moment > ?", "ii",
@@ -82,10 +81,10 @@ static enum cam_status delete_after(sqlite3 *sqlite, int64_t lineage, int64_t mo
 static enum cam_status discard(sqlite3 *sqlite, void *context) {
     struct discard *d = context;
     struct cam_history_state now;
-    struct point p;
+    struct cam_lineage_point p;
     int64_t fork = 0, living = 0;
     CAM_TRY(cam_rows_state(sqlite, &now));
-    CAM_TRY(find_point(sqlite, d->snapshot, &p));
+    CAM_TRY(cam_lineage_find_point(sqlite, d->snapshot, &p));
     CAM_TRY(cam_sql_int(sqlite, 0, &living,
                         "SELECT 1 FROM lineage_spans WHERE lineage = ? AND moment_to >= ?", "ii",
                         p.lineage, p.moment));
@@ -111,7 +110,7 @@ static enum cam_status discard(sqlite3 *sqlite, void *context) {
                             "SELECT fork_offset FROM lineages WHERE lineage = ?1 AND parent = ?2"
                             " AND fork_moment = ?3",
                             "iii", now.lineage, p.lineage, p.moment));
-    CAM_TRY(set_trainer(sqlite, now.lineage, &p));
+    CAM_TRY(cam_lineage_set_trainer(sqlite, now.lineage, &p));
     return cam_decide_install_current(sqlite);
 }
 
@@ -134,13 +133,13 @@ struct rollback {
 };
 
 /* A document in progress stands where it stood at the snapshot: nothing of it was trained since. */
-static int same_place(const struct cam_history_state *now, const struct point *p) {
+static int same_place(const struct cam_history_state *now, const struct cam_lineage_point *p) {
     return now->position == p->position && now->offset == p->offset;
 }
 
 /* What the branch left behind is about, gathered while it still lives. */
 static enum cam_status gather(sqlite3 *sqlite, const struct cam_history_state *now,
-                              const struct point *p) {
+                              const struct cam_lineage_point *p) {
     CAM_TRY(cam_sql_script(
         sqlite, "DROP TABLE IF EXISTS temp.undone; DROP TABLE IF EXISTS temp.held;"
                 "DROP TABLE IF EXISTS temp.settings_before;"
@@ -162,7 +161,8 @@ static enum cam_status gather(sqlite3 *sqlite, const struct cam_history_state *n
 }
 
 /* The chain that ends at P, and a new lineage on top of it. */
-static enum cam_status rebuild_spans(sqlite3 *sqlite, const struct point *p, int64_t lineage) {
+static enum cam_status rebuild_spans(sqlite3 *sqlite, const struct cam_lineage_point *p,
+                                     int64_t lineage) {
     int64_t link = p->lineage, moment = p->moment;
     CAM_TRY(cam_sql_script(sqlite, "DELETE FROM lineage_spans"));
     CAM_TRY(cam_sql_run(sqlite, "INSERT INTO lineage_spans VALUES (?, ?)", "ii", lineage, FOREVER));
@@ -179,8 +179,8 @@ static enum cam_status rebuild_spans(sqlite3 *sqlite, const struct point *p, int
 }
 
 /* Holds of the new lineage carry the moment of the fork: they are part of what it starts with. */
-static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r, const struct point *p,
-                                   int64_t position) {
+static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r,
+                                   const struct cam_lineage_point *p, int64_t position) {
     if (r->mode == CAM_ROLLBACK_SET_ASIDE)
         CAM_TRY(cam_sql_run(sqlite,
                             "INSERT OR IGNORE INTO holds SELECT ?1, ?2, u.document, ?3, ?4,"
@@ -197,29 +197,47 @@ static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r, co
                        "iii", r->lineage, p->moment, p->step);
 }
 
-static enum cam_status open_lineage(sqlite3 *sqlite, struct rollback *r,
-                                    const struct cam_history_state *now, const struct point *p,
-                                    int64_t *position) {
+/* What was taken back before stays so. */
+static enum cam_status carry_skips(sqlite3 *sqlite, const struct cam_lineage_opening *o,
+                                   int64_t from, int64_t lineage) {
+    CAM_TRY(cam_sql_run(sqlite,
+                        "INSERT INTO lineage_skips SELECT ?2, position_from, position_to FROM"
+                        " lineage_skips WHERE lineage = ?1",
+                        "ii", from, lineage));
+    if (o->taken_back <= o->point->position)
+        return CAM_OK;
+    return cam_sql_run(sqlite, "INSERT OR IGNORE INTO lineage_skips VALUES (?, ?, ?)", "iii",
+                       lineage, o->point->position, o->taken_back);
+}
+
+enum cam_status cam_lineage_open(sqlite3 *sqlite, const struct cam_lineage_opening *o,
+                                 int64_t *lineage) {
+    const struct cam_lineage_point *p = o->point;
+    struct cam_history_state now;
     char opened[CAM_RFC3339_BYTES];
-    int64_t skip_to = 0, last_control = 0;
-    /* Control rows are acted on in order, so the last one done stands for all before it. */
-    CAM_TRY(cam_sql_int(sqlite, 0, &last_control, "SELECT max(position) FROM living_controls", ""));
-    CAM_TRY(cam_rows_journal(sqlite, "rollback", 0, r->snapshot,
-                             r->mode == CAM_ROLLBACK_REQUEUE ? "requeue" : "set_aside", r->reason,
-                             position));
-    CAM_TRY(cam_sql_int(sqlite, 0, &skip_to,
-                        "SELECT max(l.skip_to, ?2) FROM lineages AS l WHERE l.lineage = ?1", "ii",
-                        now->lineage, last_control));
+    CAM_TRY(cam_rows_state(sqlite, &now));
     CAM_TRY(cam_sql_run(sqlite,
                         "INSERT INTO lineages (parent, fork_step, fork_moment, fork_position,"
                         " fork_offset, skip_to, snapshot, mode, reason, position, opened_at)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         "iiiiiitttit", p->lineage, p->step, p->moment, p->position, p->offset,
-                        skip_to, r->snapshot,
-                        r->mode == CAM_ROLLBACK_REQUEUE ? "requeue" : "set_aside",
-                        r->reason ? r->reason : "", *position, cam_rows_now(opened)));
-    r->lineage = sqlite3_last_insert_rowid(sqlite);
-    return rebuild_spans(sqlite, p, r->lineage);
+                        o->taken_back, o->snapshot, o->mode, o->reason ? o->reason : "",
+                        o->position, cam_rows_now(opened)));
+    *lineage = sqlite3_last_insert_rowid(sqlite);
+    CAM_TRY(carry_skips(sqlite, o, now.lineage, *lineage));
+    return rebuild_spans(sqlite, p, *lineage);
+}
+
+static enum cam_status open_lineage(sqlite3 *sqlite, struct rollback *r,
+                                    const struct cam_lineage_point *p, int64_t *position) {
+    const char *mode = r->mode == CAM_ROLLBACK_REQUEUE ? "requeue" : "set_aside";
+    struct cam_lineage_opening o = {
+        .point = p, .snapshot = r->snapshot, .mode = mode, .reason = r->reason};
+    /* Control rows are acted on in order, so the last one done stands for all before it. */
+    CAM_TRY(cam_sql_int(sqlite, 0, &o.taken_back, "SELECT max(position) FROM living_controls", ""));
+    CAM_TRY(cam_rows_journal(sqlite, "rollback", 0, r->snapshot, mode, r->reason, position));
+    o.position = *position;
+    return cam_lineage_open(sqlite, &o, &r->lineage);
 }
 
 /* The journal row tells which settings the rollback changed back. */
@@ -235,19 +253,19 @@ static enum cam_status note_settings(sqlite3 *sqlite, int64_t position) {
 static enum cam_status roll_back(sqlite3 *sqlite, void *context) {
     struct rollback *r = context;
     struct cam_history_state now;
-    struct point p;
+    struct cam_lineage_point p;
     int64_t position = 0;
     char message[256];
     CAM_TRY(cam_rows_state(sqlite, &now));
-    CAM_TRY(find_point(sqlite, r->snapshot, &p));
+    CAM_TRY(cam_lineage_find_point(sqlite, r->snapshot, &p));
     CAM_TRY(gather(sqlite, &now, &p));
     /* Half of a document that is not to be trained on cannot be continued. */
     if (r->mode == CAM_ROLLBACK_SET_ASIDE && !same_place(&now, &p))
         p.offset = 0;
-    CAM_TRY(open_lineage(sqlite, r, &now, &p, &position));
+    CAM_TRY(open_lineage(sqlite, r, &p, &position));
     CAM_TRY(carry_holds(sqlite, r, &p, position));
     CAM_TRY(note_settings(sqlite, position));
-    CAM_TRY(set_trainer(sqlite, r->lineage, &p));
+    CAM_TRY(cam_lineage_set_trainer(sqlite, r->lineage, &p));
     CAM_TRY(cam_decide_install_current(sqlite));
     snprintf(message, sizeof message,
              "rolled back from step %lld to step %lld (%.40s): lineage %lld", (long long)now.step,

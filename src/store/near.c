@@ -46,15 +46,16 @@ static enum cam_status find_in_band(sqlite3_stmt *s, uint64_t simhash, int max_b
 }
 
 enum cam_status cam_near_find(sqlite3 *sqlite, uint64_t simhash, int max_bits,
-                              const struct cam_near_entry *entry, struct cam_near_match *match) {
+                              const struct cam_near_entry *entry, int64_t before,
+                              struct cam_near_match *match) {
     struct cam_near_match found = {0};
     int n_left = MAX_CANDIDATES;
     for (int i = 0; i < N_BANDS && n_left > 0; i++) {
         sqlite3_stmt *s = NULL;
         CAM_TRY(cam_sql_take(sqlite, &s,
-                             "SELECT document, simhash FROM simhash_bands WHERE band = ? ORDER BY"
-                             " document",
-                             "i", band_of(simhash, i)));
+                             "SELECT document, simhash FROM simhash_bands WHERE band = ? AND"
+                             " document < ? ORDER BY document",
+                             "ii", band_of(simhash, i), before));
         enum cam_status status = find_in_band(s, simhash, max_bits, entry, &n_left, &found);
         cam_sql_done(s);
         CAM_TRY(status);

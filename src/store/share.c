@@ -17,7 +17,7 @@ static void push(struct cam_share *share, int64_t n_bytes, int is_own) {
     share->own += is_own ? n_bytes : 0;
 }
 
-enum cam_status cam_share_load(sqlite3 *sqlite, int64_t feed, int64_t window,
+enum cam_status cam_share_load(sqlite3 *sqlite, int64_t feed, int64_t window, int64_t before,
                                struct cam_share *share) {
     struct cam_share loaded = {.capacity = (size_t)window};
     sqlite3_stmt *s = NULL;
@@ -28,9 +28,9 @@ enum cam_status cam_share_load(sqlite3 *sqlite, int64_t feed, int64_t window,
     enum cam_status status =
         cam_sql_query(sqlite, &s,
                       "SELECT bytes, feed IS ?1 FROM (SELECT document, bytes, feed FROM documents"
-                      " WHERE admission = 'train' ORDER BY document DESC LIMIT ?2) ORDER BY"
-                      " document",
-                      "ii", feed, window);
+                      " WHERE admission = 'train' AND document < ?3 ORDER BY document DESC LIMIT"
+                      " ?2) ORDER BY document",
+                      "iii", feed, window, before);
     if (status == CAM_OK)
         status = cam_sql_step(s, &row);
     while (status == CAM_OK && row) {

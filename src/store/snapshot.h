@@ -131,6 +131,7 @@ struct cam_prune_rule {
     int64_t
         max_bytes; /* more go while the kept ones take more than that on disk; -1: no such rule */
     int act;       /* 0: only say what would be done */
+    int tight;     /* compact every pack that holds a page nobody refers to, however few */
 };
 struct cam_prune_report {
     int64_t n_removed, n_kept;

@@ -291,6 +291,8 @@ static enum cam_status choose(struct cam_snapshots *s, struct plan *p) {
 
 static int is_worth(const struct plan *p, struct cam_snapshots *s, size_t pack) {
     int64_t bytes = pack_bytes(s, pack), live = p->tally.live[pack];
+    if (p->rule->tight)
+        return *s->packs[pack].name && live > 0 && live < bytes;
     return *s->packs[pack].name && WORTH_COMPACTING(live, bytes);
 }
 
