@@ -13,21 +13,19 @@ static const char help[] =
     "                 ingest (v1_documents.source)\n"
     "  --yes          do it; without, say what it would cost\n"
     "  --reason TEXT  why, for the history\n"
-    "  --json         one object: documents, changed, since: {documents, tokens, seconds}; with\n"
-    "                 --yes also lineage, model_hash, the counts of status, snapshots that are "
-    "gone,\n"
-    "                 and left: files that may still hold something\n"
+    "  --json         one object: documents, changed, snapshot to go back to, since: {documents,\n"
+    "                 tokens, seconds}; with --yes also lineage, model_hash, the counts of\n"
+    "                 status, snapshots that are gone, left: files that may still hold them\n"
     "\n"
-    "The model becomes, byte for byte, that of a run which never saw the documents: training goes\n"
-    "back to the newest snapshot from before anything they had a part in, and everything since is\n"
-    "judged and trained on again.  Their texts, journal rows, scores and provenance go, and so do\n"
-    "snapshots, later branches and backups of history.db that learned from them or hold them.  A\n"
-    "keyed hash stays, so that the very same text is refused when it comes again; remove a feed\n"
-    "(cambium feed remove) whose new documents are not wanted either.  Killed half-way, the next "
-    "run\n"
-    "goes on.  Where no snapshot from before them is left it is refused, with the cost of "
-    "training\n"
-    "everything anew.  Copies made elsewhere are yours to remove.\n"
+    "The model becomes, byte for byte, that of a run which never saw the documents: training\n"
+    "goes back to the newest snapshot from before anything they had a part in, and everything\n"
+    "since is judged and trained on again.  Texts, journal rows, scores and provenance go, and\n"
+    "so do snapshots, later branches and backups of history.db that learned from them or hold\n"
+    "them.  A keyed hash stays, so that the very same text is refused when it comes again; a\n"
+    "feed goes on to be read, see cambium feed remove.  Killed half-way, the next run goes on.\n"
+    "Where no snapshot from before them is left it is refused, with the cost of training\n"
+    "everything anew: cambium snapshot, early, is what makes forgetting cheap.  Copies made\n"
+    "elsewhere are yours to remove.\n"
     "\n"
     "Examples:\n"
     "  cambium forget -C w 17\n"
@@ -56,12 +54,15 @@ static void print_changed(const json_t *result) {
 
 static void print_price(const json_t *result) {
     const json_t *since = json_object_get(result, "since");
+    const char *snapshot = json_string_value(json_object_get(result, "snapshot"));
     long long n = number_of(result, "documents");
     printf("to forget     %s document%s\n", cam_cli_grouped(n), n == 1 ? "" : "s");
     printf("to do again   %s documents", cam_cli_grouped(number_of(since, "documents")));
-    printf(", %s tokens, some %.0f seconds at the speed of then\n",
+    printf(", %s tokens, some %.3g seconds at the speed of then\n",
            cam_cli_grouped(number_of(since, "tokens")),
            json_number_value(json_object_get(since, "seconds")));
+    if (snapshot && *snapshot)
+        printf("from          snapshot %.8s on\n", snapshot);
     print_changed(result);
     fflush(stdout);
     cam_cli_say(n ? "nothing was changed; the same with --yes does it"

@@ -53,7 +53,7 @@ static const char help[] =
     "         coalesce(' \"' || tag || '\"', ''), documents, bytes_unique, bytes_shared)"          \
     "  FROM v1_snapshots WHERE living"                                                             \
     " UNION ALL SELECT s.lineage, min(l.fork_step, s.step_to), CASE WHEN l.living THEN 0 ELSE 9"   \
-    "   END, l.lineage, l.opened_at, 'rollback',"                                                  \
+    "   END, l.lineage, l.opened_at, CASE l.mode WHEN 'forget' THEN 'forgot' ELSE 'rollback' END," \
     "  printf('lineage %d from snapshot %.8s of lineage %d (%s): %s%s', l.lineage, l.snapshot,"    \
     "         l.parent, l.mode, l.reason, CASE WHEN l.living THEN '' ELSE ' (abandoned since)' "   \
     "END)"                                                                                         \

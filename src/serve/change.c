@@ -328,14 +328,14 @@ struct change_forget {
     struct cam_forget_request request;
     struct cam_forget_plan plan;
     struct cam_forgot forgot;
+    struct cam_counts counts; /* afterwards */
     struct cam_database *database;
     json_t *left;
 };
 
 static void take_left(void *context, const char *what) {
     struct change_forget *f = context;
-    if (json_array_append_new(f->left, json_string(what)) != 0)
-        return; /* the log has it */
+    (void)json_array_append_new(f->left, json_string(what)); /* the log has it, too */
 }
 
 /* One that failed after its lineage was opened leaves the trainer behind the history; it finds the
@@ -358,37 +358,39 @@ static enum cam_status plan_alone(const struct cam_change_site *site, struct cha
     return status;
 }
 
-static enum cam_status look_counts(void *context, struct cam_database *database) {
-    return cam_history_counts(database, context);
+static enum cam_status finish_with(void *context, struct cam_trainer *trainer) {
+    struct change_forget *f = context;
+    CAM_TRY(cam_trainer_checkpoint(trainer));
+    return cam_history_counts(f->database, &f->counts);
 }
 
 /* The rest is trained on again before the answer comes. */
 static enum cam_status forget_and_settle(const struct cam_change_site *site,
                                          struct change_forget *f, json_t *result) {
-    struct cam_counts counts = {0};
+    const struct cam_counts *c = &f->counts;
     CAM_TRY(site->between(site->context, forget_with, f, 0));
     if (f->forgot.position)
         CAM_TRY(settle(site, f->forgot.position, NULL, NULL));
-    CAM_TRY(look_counts(&counts, f->database));
+    CAM_TRY(site->between(site->context, finish_with, f, 0));
     json_error_t error;
     json_t *snapshots = json_loads(f->forgot.snapshots ? f->forgot.snapshots : "[]", 0, &error);
-    json_t *more = json_pack(
-        "{s:I,s:I,s:O,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "position",
-        (json_int_t)f->forgot.position, "lineage", (json_int_t)f->forgot.lineage, "left", f->left,
-        "snapshots", snapshots, "model_hash", counts.model_hash, "journalled",
-        (json_int_t)counts.journalled, "trained", (json_int_t)counts.trained, "pending",
-        (json_int_t)counts.pending, "quarantined", (json_int_t)counts.quarantined, "held_out",
-        (json_int_t)counts.held_out, "set_aside", (json_int_t)counts.set_aside);
+    json_t *more =
+        json_pack("{s:I,s:I,s:O,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "position",
+                  (json_int_t)f->forgot.position, "lineage", (json_int_t)f->forgot.lineage, "left",
+                  f->left, "snapshots", snapshots, "model_hash", c->model_hash, "journalled",
+                  (json_int_t)c->journalled, "trained", (json_int_t)c->trained, "pending",
+                  (json_int_t)c->pending, "quarantined", (json_int_t)c->quarantined, "held_out",
+                  (json_int_t)c->held_out, "set_aside", (json_int_t)c->set_aside);
     int failed = !more || json_object_update(result, more) != 0;
     json_decref(more);
     return failed ? cam_fail(CAM_ERR_OS, "no memory for a result") : CAM_OK;
 }
 
 static json_t *planned(const struct cam_forget_plan *p, int act) {
-    return json_pack("{s:I,s:I,s:b,s:{s:I,s:I,s:f}}", "documents", (json_int_t)p->documents,
-                     "changed", (json_int_t)p->changed, "act", act, "since", "documents",
-                     (json_int_t)p->since_documents, "tokens", (json_int_t)p->since_tokens,
-                     "seconds", p->since_seconds);
+    return json_pack("{s:I,s:I,s:b,s:s,s:{s:I,s:I,s:f}}", "documents", (json_int_t)p->documents,
+                     "changed", (json_int_t)p->changed, "act", act, "snapshot", p->snapshot,
+                     "since", "documents", (json_int_t)p->since_documents, "tokens",
+                     (json_int_t)p->since_tokens, "seconds", p->since_seconds);
 }
 
 static enum cam_status forget_by(const struct cam_change_site *site, struct change_forget *f,
@@ -417,8 +419,8 @@ static enum cam_status forget(const struct cam_change_site *site, const json_t *
     struct change_forget f = {.database = database_of(site)};
     json_t *documents = NULL;
     int act;
-    UNPACK(arguments, "{s?o, s?s, s:b, s:s}", "documents", &documents, "source",
-           &f.request.source, "act", &act, "reason", &f.request.reason);
+    UNPACK(arguments, "{s?o, s?s, s:b, s:s}", "documents", &documents, "source", &f.request.source,
+           "act", &act, "reason", &f.request.reason);
     char *numbers = documents ? json_dumps(documents, JSON_COMPACT) : NULL;
     f.left = json_array();
     f.request.documents = numbers;
@@ -516,7 +518,7 @@ static const struct change {
     {"policy.use", policy_use, 1},
     {"rollback", rollback, 1},
     {"forget", forget, 1}, /* if it is to act */
-    {"prune", prune, 0}, /* its store alone */
+    {"prune", prune, 0},   /* its store alone */
 };
 
 static const struct change *find(const char *name) {

@@ -20,9 +20,10 @@
  *     policy.use       name, text?                                 {}
  *     rollback         snapshot, requeue, reason   {lineage, trained, pending, set_aside,
  *                                                   model_hash, settings: {key: [before, after]}}
- *     forget           documents?: [number], source?, act, reason   {documents, changed, act, since:
- *                      {documents, tokens, seconds}, and if act: position, lineage, snapshots:
- *                      [{id, tag, documents}], left: [text], model_hash, and counts as rollback}
+ *     forget           documents?: [number], source?, act, reason   {documents, changed, act,
+ *                      snapshot, since: {documents, tokens, seconds}, and if act: position, lineage,
+ *                      snapshots: [{id, tag, documents}], left: [text], model_hash, and the counts
+ *                      of status}
  *     prune            keep_last, max_bytes (-1: none)   {removed, kept, compacted, bytes_before,
  *                      freed_bytes, over_budget, snapshots: [{id, tag, documents, goes, why}]}
  *

@@ -400,11 +400,9 @@ static enum cam_status admit_one(struct admit *a, struct pending *p) {
         return CAM_OK;
     CAM_TRY(cam_forget_refuses(a->sqlite, p->text, p->text_bytes, &refused));
     a->counts.forgotten += refused;
-    if (refused)
-        return CAM_OK;
-    if (!a->writer->probe_name)
+    if (!refused && !a->writer->probe_name)
         CAM_TRY(known_text(a, p, &known));
-    if (known)
+    if (refused || known)
         return p->page.was_asked ? cam_entry_page_add(a->sqlite, feed, 0, &p->page) : CAM_OK;
     domain_of(a->writer, p, domain);
     CAM_TRY(judge(a, p, domain, &verdict));

@@ -86,7 +86,11 @@ static enum cam_status choose_source(sqlite3 *sqlite, const char *source) {
                         " source = ?1 OR feed IN (" FEEDS_NAMED ")",
                         "t", source));
     CAM_TRY(cam_sql_int(sqlite, 0, &n, "SELECT count(*) FROM temp.going", ""));
-    CAM_TRY(cam_sql_int(sqlite, 0, &known, FEEDS_NAMED, "t", source));
+    CAM_TRY(cam_sql_int(sqlite, 0, &known,
+                        FEEDS_NAMED
+                        " UNION ALL SELECT 1 FROM journal WHERE kind = 'forget' AND name"
+                        " = ?1",
+                        "t", source));
     return n || known
                ? CAM_OK
                : cam_fail(CAM_ERR_NOINPUT, "%.200s: no feed and no source of documents", source);
@@ -149,7 +153,7 @@ static enum cam_status remember(sqlite3 *sqlite, int64_t position) {
 }
 
 /* Rows about them, in every lineage.  secure_delete overwrites what they were with zeroes. */
-static enum cam_status take_out(sqlite3 *sqlite) {
+static enum cam_status take_out(sqlite3 *sqlite, const char *source) {
     static const char *const tables[] = {"trained",        "holds",         "provenance",
                                          "probe_refusals", "simhash_bands", "entry_pages",
                                          "document_texts"};
@@ -165,6 +169,11 @@ static enum cam_status take_out(sqlite3 *sqlite) {
                  "DELETE FROM %s WHERE document IN (SELECT document FROM temp.going)", tables[i]);
         CAM_TRY(cam_sql_script(sqlite, sql));
     }
+    if (source) /* arrivals of a probe's text that were refused */
+        CAM_TRY(cam_sql_run(sqlite,
+                            "DELETE FROM probe_refusals WHERE source = ?1 OR source IN (SELECT"
+                            " x.url_display FROM feeds AS x WHERE x.feed IN (" FEEDS_NAMED "))",
+                            "t", source));
     return cam_sql_script(
         sqlite, "DELETE FROM documents WHERE document IN (SELECT document FROM temp.going);"
                 "DELETE FROM journal WHERE document IN (SELECT document FROM temp.going) OR"
@@ -285,10 +294,9 @@ static enum cam_status open_lineage(sqlite3 *sqlite, struct forgetting *f) {
 
 static enum cam_status note(sqlite3 *sqlite, const struct forgetting *f) {
     char message[200];
-    snprintf(message, sizeof message,
-             "forgot %lld documents%s; %lld others are judged otherwise without them",
-             (long long)f->plan.documents,
-             f->done.lineage ? " and went back to before them" : " that had no part in the model",
+    snprintf(message, sizeof message, "forgot %lld document%s%s; %lld judged otherwise without",
+             (long long)f->plan.documents, f->plan.documents == 1 ? "" : "s",
+             f->done.lineage ? ", and went back to before" : " that had no part in the model",
              (long long)f->plan.changed);
     CAM_TRY(cam_sql_script(sqlite, "INSERT OR REPLACE INTO meta VALUES ('forgetting', '1')"));
     return cam_rows_event(sqlite, "warning", "forget", message, NULL);
@@ -303,9 +311,10 @@ static enum cam_status forget(sqlite3 *sqlite, void *context) {
     if (f->plan.documents == 0)
         return cam_sql_int(sqlite, 0, &f->done.position, "SELECT max(position) FROM forgotten", "");
     CAM_TRY(own_part(sqlite, &lowest, &f->first));
-    CAM_TRY(cam_rows_journal(sqlite, "forget", 0, "", "", f->request->reason, &f->done.position));
+    CAM_TRY(cam_rows_journal(sqlite, "forget", 0, f->request->source, f->request->documents,
+                             f->request->reason, &f->done.position));
     CAM_TRY(remember(sqlite, f->done.position));
-    CAM_TRY(take_out(sqlite));
+    CAM_TRY(take_out(sqlite, f->request->source));
     CAM_TRY(cam_admission_again(sqlite, lowest, &review));
     if (review.first && (!f->first || review.first < f->first))
         f->first = review.first;
@@ -415,13 +424,16 @@ static enum cam_status find_way_back(struct cam_snapshots *snapshots, struct cam
         return CAM_OK;
     price.from = NULL;
     CAM_TRY(cam_database_call(database, ask_price, &price));
-    return cam_fail(CAM_ERR_NOINPUT,
-                    "no snapshot from before these documents counted can be gone on from%s: only"
-                    " training everything anew would forget them: %lld documents, %lld tokens, some"
-                    " %.0f seconds at the speed so far",
-                    c.n ? ", or the texts since then are gone" : "",
-                    (long long)plan->since_documents, (long long)plan->since_tokens,
-                    plan->since_seconds);
+    return cam_fail(
+        CAM_ERR_NOINPUT,
+        "no snapshot from before %s counted is left%s; only training everything anew without %s"
+        " would do: %lld document%s, %lld tokens, some %.3g seconds at the speed so far (cambium "
+        "init"
+        " another workspace, and ingest the rest)",
+        plan->documents == 1 ? "the document" : "the documents",
+        c.n ? " that can be gone on from (they do not verify, or texts since then are gone)" : "",
+        plan->documents == 1 ? "it" : "them", (long long)plan->since_documents,
+        plan->since_documents == 1 ? "" : "s", (long long)plan->since_tokens, plan->since_seconds);
 }
 
 enum cam_status cam_forget_plan(struct cam_snapshots *snapshots, struct cam_database *database,

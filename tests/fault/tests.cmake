@@ -13,3 +13,4 @@ cam_fault_test(io_faults 150 SOURCES support/fault_io.c)
 cam_fault_test(memory_faults 400)
 target_link_options(test_memory_faults PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc
   -Wl,--wrap=realloc -Wl,--wrap=aligned_alloc -Wl,--wrap=strdup)
+cam_fault_test(forget_faults 150 SOURCES support/fault_io.c support/fault_disk.c)
