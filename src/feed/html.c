@@ -21,6 +21,7 @@ enum kind {
     KIND_ANCHOR,
     KIND_BREAK,
     KIND_CELL,
+    KIND_CODE,
     KIND_DROP,
     KIND_DROP_LINE,
     KIND_ITEM,
@@ -53,6 +54,7 @@ static const struct tag {
     {"canvas", KIND_DROP, 0},
     {"caption", KIND_LINE, 0},
     {"center", KIND_LINE, 0},
+    {"code", KIND_CODE, 0},
     {"dd", KIND_LINE, 0},
     {"details", KIND_LINE, 0},
     {"dialog", KIND_LINE, FLAG_AROUND},
@@ -127,11 +129,12 @@ struct page {
     int n_tabs;   /* pending: cell borders */
     int n_cells;  /* cells begun in this row */
     int row_has_text;
-    int block;      /* pending: a block begins with the next text */
-    int fresh;      /* a cell or item has begun and has no text yet */
-    int item;       /* pending: "- " */
-    int space;      /* pending: one space */
-    int pre_starts; /* the newline right after <pre> does not count */
+    int block;       /* pending: a block begins with the next text */
+    int fresh;       /* a cell or item has begun and has no text yet */
+    int item;        /* pending: "- " */
+    int space;       /* pending: one space */
+    int pre_starts;  /* the newline right after <pre> does not count */
+    size_t code_end; /* where the last <code> of a <pre> ended; 0: nowhere */
 };
 
 static int compare_tag(const void *name, const void *tag) {
@@ -354,6 +357,10 @@ static void start_tag(struct page *page, const struct tag *tag) {
     case KIND_ANCHOR:
         page->n_anchors++;
         break;
+    case KIND_CODE: /* the same in another language, or the next line */
+        if (page->n_pre && page->code_end == page->out->size && !at_line_start(page))
+            put(page, "\n", 1);
+        break;
     case KIND_BREAK:
         if (page->n_pre)
             put(page, "\n", 1);
@@ -387,6 +394,10 @@ static void start_tag(struct page *page, const struct tag *tag) {
     }
 }
 
+static int is_inline(const struct tag *tag) {
+    return tag->kind == KIND_DROP || tag->kind == KIND_ANCHOR || tag->kind == KIND_CODE;
+}
+
 static void on_start(void *context, const xmlChar *name, const xmlChar **attributes) {
     struct page *page = context;
     if (++page->n_open > CAM_HTML_MAX_DEPTH) {
@@ -400,7 +411,7 @@ static void on_start(void *context, const xmlChar *name, const xmlChar **attribu
     const struct tag *tag = find_tag(name);
     if (is_dropped(page, tag, attributes)) {
         page->drop_depth = page->n_open;
-        if (tag && tag->kind != KIND_DROP && tag->kind != KIND_ANCHOR)
+        if (tag && !is_inline(tag))
             want_break(page, 1);
     } else if (tag) {
         start_tag(page, tag);
@@ -423,6 +434,9 @@ static void end_tag(struct page *page, const struct tag *tag) {
     case KIND_ITEM:
     case KIND_ROW:
         end_line(page);
+        break;
+    case KIND_CODE:
+        page->code_end = page->n_pre ? page->out->size : 0;
         break;
     case KIND_PRE:
         page->n_pre -= page->n_pre > 0;
@@ -451,7 +465,7 @@ static void on_end(void *context, const xmlChar *name) {
             end_tag(page, tag);
     } else {
         page->drop_depth = 0;
-        if (tag && tag->kind != KIND_DROP && tag->kind != KIND_ANCHOR)
+        if (tag && !is_inline(tag))
             want_break(page, 1);
     }
 }
@@ -471,11 +485,24 @@ static int is_space(char c) {
     return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f';
 }
 
+/* The sign behind a heading that links to itself. */
+static int is_self_link(const struct page *page, const char *s, size_t n) {
+    static const char *const signs[] = {"\xC2\xB6", "#", "\xC2\xA7", "\xF0\x9F\x94\x97"};
+    while (n && is_space(s[n - 1]))
+        n--;
+    while (n && is_space(*s))
+        s++, n--;
+    for (size_t i = 0; page->n_anchors && i < sizeof signs / sizeof *signs; i++)
+        if (n == strlen(signs[i]) && memcmp(s, signs[i], n) == 0)
+            return i == 0 || page->n_headings; /* nobody links a pilcrow but for this */
+    return 0;
+}
+
 static void on_text(void *context, const xmlChar *text, int n_text) {
     struct page *page = context;
     const char *s = (const char *)text;
     size_t n = (size_t)n_text;
-    if (page->drop_depth || page->status != CAM_OK)
+    if (page->drop_depth || page->status != CAM_OK || is_self_link(page, s, n))
         return;
     if (page->n_pre) {
         pre_text(page, s, n);

@@ -58,6 +58,19 @@ Test(html, pre_is_verbatim) {
           "see\n\nint x;\n    if  (y)\n\tz();\n\nso");
 }
 
+Test(html, code_in_two_languages_is_two_lines) {
+    check("<pre><code>import x</code><code>require(x)</code></pre>b", "import x\nrequire(x)\n\nb");
+    check("<pre>a <code>b</code> c <code>d</code>\n<code>e</code></pre>", "a b c d\ne");
+    check("<code>a</code><code>b</code>", "ab");
+}
+
+Test(html, signs_that_link_a_heading_to_itself_are_dropped) {
+    check("<h2>One<a href=\"#one\">\xC2\xB6</a></h2><dl><dt>two<a> \xC2\xB6 </a></dt></dl>",
+          "One\n\ntwo");
+    check("<h2><a href=\"#one\">#</a> One</h2><h2><a>C#</a></h2>", "One\n\nC#");
+    check("<p><a>#</a>1 \xC2\xB6 2 <a>\xC2\xA7</a>", "#1 \xC2\xB6 2 \xC2\xA7");
+}
+
 Test(html, entities_are_decoded) {
     check("&lt;b&gt; &amp; &eacute; &#8212; &#x1F600; &nope; &", "<b> & \xC3\xA9 \xE2\x80\x94 "
                                                                  "\xF0\x9F\x98\x80 &nope; &");
