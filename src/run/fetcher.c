@@ -183,6 +183,15 @@ static enum cam_status start_slots(struct walk *w) {
     return CAM_OK;
 }
 
+/* The caller is the trainer, too: what waits can only be trained here. */
+static enum cam_status make_room(const struct walk *w) {
+    struct cam_inbox inbox;
+    if (!w->options->drain)
+        return CAM_OK;
+    CAM_TRY(cam_journal_inbox(w->database, &inbox));
+    return inbox.is_full ? w->options->drain(w->options->context) : CAM_OK;
+}
+
 static enum cam_status journal_slots(struct walk *w, struct cam_fetcher_round *round) {
     for (; w->next < w->list.n_feeds && w->slots[w->next].state >= SLOT_FETCHED; w->next++) {
         struct slot *slot = &w->slots[w->next];
@@ -191,6 +200,7 @@ static enum cam_status journal_slots(struct walk *w, struct cam_fetcher_round *r
             w->parked_bytes -= cam_feed_poll_bytes(poll);
             *slot = (struct slot){.state = SLOT_OVER};
             CAM_TRY(conclude(poll, round));
+            CAM_TRY(make_room(w));
         }
     }
     return CAM_OK;

@@ -17,7 +17,7 @@
  * themselves; a feed is published to be polled, so none is asked for.
  *
  * The thread fetches nothing while the inbox (v1_inbox) is full, and a feed that does not fit waits
- * in the middle for the trainer.  A round does not wait: who asks for it trains afterwards.
+ * in the middle for the trainer.  In a round whoever asked for it trains between two feeds.
  *
  * Nothing here touches the trainer: documents reach it by the journal. */
 #ifndef CAM_RUN_FETCHER_H
@@ -39,6 +39,8 @@ struct cam_fetcher_options {
     const atomic_int *stop;   /* non-zero ends a transfer and the thread; may be NULL */
     void (*polled)(
         void *context); /* called in the fetcher's thread after every poll; may be NULL */
+    enum cam_status (*drain)(void *context); /* in a round, between two feeds while the inbox is
+                                                full, by the caller's thread; may be NULL */
     void *context;
 };
 

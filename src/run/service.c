@@ -321,7 +321,15 @@ static enum cam_status add_feeds(const struct service *s) {
     return CAM_OK;
 }
 
-static enum cam_status run_once(struct service *s, const struct cam_fetcher_options *fetching) {
+static enum cam_status drain(void *context) {
+    cam_log(CAM_LOG_INFO, "the inbox is full (inbox.max_documents, inbox.max_bytes): what waits is "
+                          "trained before the next feed is read");
+    return work(context);
+}
+
+static enum cam_status run_once(struct service *s, struct cam_fetcher_options *fetching) {
+    fetching->drain = drain;
+    fetching->context = s;
     enum cam_status status = cam_fetcher_round(s->database, fetching, &s->report->round);
     if (status == CAM_STOPPED)
         return CAM_OK;

@@ -113,6 +113,31 @@ expect 66 cambium feed add -C w "$BASE/x" --ca no-such-file.pem
 expect 65 cambium feed add -C w "https://user:p/ss@example.org/"
 has_not p/ss err
 
+# A full inbox is trained between two feeds, and nothing about the result is different.
+for i in 1 2 3; do
+    head -n $((4 * i)) sample.ndjson | tail -n 4 >"feeds/part$i.ndjson"
+done
+for w in narrow wide; do
+    expect 0 cambium init -C $w "${TINY[@]}" "${SMALL_VOCABULARY[@]}" --set probe.share=0 \
+        --set feed.host_gap_ms=0
+done
+# A setting is a row of the journal, so both have one.
+expect 0 cambium config -C narrow inbox.max_documents 2
+expect 0 cambium config -C wide inbox.max_documents 1000
+for w in narrow wide; do
+    expect 0 cambium run -C $w --once --flush --feed "$BASE/part1.ndjson" --feed "$BASE/part2.ndjson" \
+        --feed "$BASE/part3.ndjson" "${ALLOW[@]}"
+    cp err $w.err
+    expect 0 cambium status -C $w --json
+    field .model_hash >$w.hash
+done
+grep -q 'the inbox is full' narrow.err || fail "a full inbox was not trained first"
+! grep -q 'the inbox is full' wide.err || fail "the inbox is wide enough"
+first=$(grep -n 'the inbox is full' narrow.err | head -n 1 | cut -d: -f1)
+[ "$first" -lt "$(grep -n 'part3.ndjson' narrow.err | tail -n 1 | cut -d: -f1)" ] ||
+    fail "all feeds were read first"
+cmp narrow.hash wide.hash || fail "training between the feeds made another model"
+
 # A changed feed brings what is new, and credentials are never shown.
 head -n 4 sample.ndjson >feeds/next && mv feeds/next feeds/good.ndjson
 expect 0 cambium run -C w --once
