@@ -178,6 +178,24 @@ without $(sed 's/.*"id":"\([^"]*\)".*/two:\1/' whole/two.ndjson)
 make source.less less
 same source source.less
 
+case_of T06_forget_the_feed_that_brought_poison
+if [ -n "${FEED_SERVER:-}" ]; then
+    mkdir feeds
+    cp whole/one.ndjson feeds/good.ndjson
+    sed 's/"id":"/"id":"poison/; s/the /teh /g' whole/two.ndjson >feeds/poison.ndjson
+    serve
+    cp -a empty fed
+    expect 0 cambium run -C fed --feed "$BASE/good.ndjson" --allow-host 127.0.0.1 --once
+    expect 0 cambium snapshot -C fed
+    before=$(model fed)
+    expect 0 cambium run -C fed --feed "$BASE/poison.ndjson" --allow-host 127.0.0.1 --once
+    [ "$(model fed)" != "$before" ] || fail "the poison was not learned"
+    expect 0 cambium forget -C fed --source "$BASE/poison.ndjson" --yes
+    [ "$(model fed)" = "$before" ] || fail "the bytes of before the contact did not come back"
+    [ "$(sql fed "SELECT group_concat(documents > 0) FROM v1_feeds")" = 1,0 ] || fail "documents of the feeds"
+    check_sum fed
+fi
+
 case_of T12_beside_the_policy_that_ships
 make shipped whole lifelong
 expect 0 cambium forget -C shipped "$(number shipped d9)" --yes
