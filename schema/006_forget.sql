@@ -19,6 +19,11 @@ CREATE TABLE lineage_skips (
     PRIMARY KEY (lineage, position_from, position_to)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO lineage_skips
-SELECT lineage, fork_position, skip_to FROM lineages WHERE skip_to > fork_position;
+SELECT lineage, done, skip_to
+FROM (SELECT l.lineage, l.skip_to, max(l.fork_position,
+          coalesce((SELECT max(c.position) FROM controls AS c
+                    WHERE c.lineage = l.parent AND c.moment <= l.fork_moment), 0)) AS done
+      FROM lineages AS l)
+WHERE skip_to > done;
 
 CREATE INDEX documents_source ON documents (source);

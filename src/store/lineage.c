@@ -197,17 +197,21 @@ static enum cam_status carry_holds(sqlite3 *sqlite, const struct rollback *r,
                        "iii", r->lineage, p->moment, p->step);
 }
 
-/* What was taken back before stays so. */
+/* What was taken back before stays so.  Rows behind the cursor that had been acted on at the point
+ * were not taken back. */
 static enum cam_status carry_skips(sqlite3 *sqlite, const struct cam_lineage_opening *o,
                                    int64_t from, int64_t lineage) {
+    int64_t done = 0;
     CAM_TRY(cam_sql_run(sqlite,
                         "INSERT INTO lineage_skips SELECT ?2, position_from, position_to FROM"
                         " lineage_skips WHERE lineage = ?1",
                         "ii", from, lineage));
-    if (o->taken_back <= o->point->position)
+    CAM_TRY(cam_sql_int(sqlite, 0, &done, "SELECT max(position) FROM living_controls", ""));
+    done = done > o->point->position ? done : o->point->position;
+    if (o->taken_back <= done)
         return CAM_OK;
     return cam_sql_run(sqlite, "INSERT OR IGNORE INTO lineage_skips VALUES (?, ?, ?)", "iii",
-                       lineage, o->point->position, o->taken_back);
+                       lineage, done, o->taken_back);
 }
 
 enum cam_status cam_lineage_open(sqlite3 *sqlite, const struct cam_lineage_opening *o,
@@ -224,8 +228,8 @@ enum cam_status cam_lineage_open(sqlite3 *sqlite, const struct cam_lineage_openi
                         o->taken_back, o->snapshot, o->mode, o->reason ? o->reason : "",
                         o->position, cam_rows_now(opened)));
     *lineage = sqlite3_last_insert_rowid(sqlite);
-    CAM_TRY(carry_skips(sqlite, o, now.lineage, *lineage));
-    return rebuild_spans(sqlite, p, *lineage);
+    CAM_TRY(rebuild_spans(sqlite, p, *lineage));
+    return carry_skips(sqlite, o, now.lineage, *lineage);
 }
 
 static enum cam_status open_lineage(sqlite3 *sqlite, struct rollback *r,

@@ -280,6 +280,12 @@ aside=$(sql back "SELECT count(*) FROM v1_documents WHERE state = 'set_aside'")
 expect 0 cambium forget -C back "$(number back d3)" --yes
 [ "$(sql back "SELECT count(*) FROM v1_documents WHERE state = 'set_aside'")" = "$aside" ] ||
     fail "what a rollback took back came again"
+[ "$(sql back "SELECT count(*) FROM v1_journal WHERE kind = 'evaluate' AND done_step IS NOT NULL")" = 0 ] ||
+    fail "an evaluation that was taken back was made again"
+[ "$(sql back "SELECT value FROM v1_settings WHERE key = 'train.lr'")" = 0.004 ] ||
+    fail "a setting of before the snapshot is gone"
+[ "$(sql back "SELECT count(*) FROM v1_snapshots WHERE tag IN ('start', 'half', 'again')")" = 3 ] ||
+    fail "snapshots that were asked for were not made again"
 check_sum back
 [ "$(sql back "SELECT group_concat(mode, ' ') FROM v1_lineages WHERE parent > 0")" = "set_aside forget" ] ||
     fail "lineages: $(sql back 'SELECT * FROM v1_lineages')"
