@@ -62,7 +62,8 @@ static enum cam_status find_ca(const char *file, char path[PATH_MAX]) {
 /* Where the poll was made here, its own line has said what it brought. */
 static void say_added(const struct options *o, const json_t *result) {
     if (json_is_true(json_object_get(result, "poll_failed")))
-        cam_cli_say("the feed was added; its first poll failed and is tried again");
+        cam_cli_say("the feed was added, but its first poll failed; when it is asked again: "
+                    "cambium feed list");
     else if (json_is_true(json_object_get(result, "known")))
         cam_cli_say("the feed was there already; what you gave was changed");
     else if (json_is_true(json_object_get(result, "served")))

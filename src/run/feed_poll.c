@@ -293,8 +293,9 @@ static enum cam_status read_body(struct cam_feed_poll *p, const struct cam_feed_
         return status;
     snprintf(message, sizeof message, "%s", cam_message());
     CAM_TRY(cam_journal_writer_flush(p->writer));
-    return strstr(message, p->shown) ? cam_fail(CAM_ERR_DATA, "%s", message)
-                                     : cam_fail(CAM_ERR_DATA, "%s: %s", p->shown, message);
+    return strncmp(message, p->shown, strlen(p->shown)) == 0
+               ? cam_fail(CAM_ERR_DATA, "%s", message)
+               : cam_fail(CAM_ERR_DATA, "%s: %s", p->shown, message);
 }
 
 static enum cam_status journal_body(struct cam_feed_poll *p, struct cam_admission_counts *counts) {

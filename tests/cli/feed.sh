@@ -113,6 +113,14 @@ expect 66 cambium feed add -C w "$BASE/x" --ca no-such-file.pem
 expect 65 cambium feed add -C w "https://user:p/ss@example.org/"
 has_not p/ss err
 
+# A page names its feeds, and the message the page.
+printf '<!doctype html><title>Site</title><link rel=alternate type=application/atom+xml href=good.atom>' \
+    >feeds/index.html
+expect 0 cambium feed add -C w "$BASE/index.html" --later
+expect 65 cambium run -C w --once
+says "$BASE/index.html: an HTML page, not a feed; its feeds, to be given in its place: $BASE/good.atom"
+expect 0 cambium feed remove -C w "$BASE/index.html"
+
 # A full inbox is trained between two feeds, and nothing about the result is different.
 for i in 1 2 3; do
     head -n $((4 * i)) sample.ndjson | tail -n 4 >"feeds/part$i.ndjson"
