@@ -2,7 +2,7 @@
 --
 -- Replay: at most a tenth of all rows so far, drawn from every source alike but the one being learned,
 -- and counted four times: what is learned now needs no repeating, and what is old gets little time.
--- Every old source asks for 3 % of the rows, so a stream with little behind it saves for later.
+-- Every old source asks for 2.5 % of the rows, so a stream with little behind it saves for later.
 -- Average: scores come from a running average of the weights over the newest eighth of all steps.
 -- Training forgets in the first hundred steps of a new domain and wavers at every step; the average
 -- does neither, and a window that grows with the stream protects more the more there is to protect.
@@ -18,7 +18,7 @@
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.10),          -- share of all rows drawn from earlier documents, at most
-    ('replay.each', 0.03),           -- of a batch's rows, for every source but the one being learned
+    ('replay.each', 0.025),          -- of a batch's rows, for every source but the one being learned
     ('replay.weight', 4),            -- times that a replayed token counts
     ('replay.balance', 0),           -- 0: sources alike, 1: by their bytes
     ('replay.current', 0),           -- share of its chance that the source being learned keeps
