@@ -132,6 +132,13 @@ static int on_read_only_media(const char *path) {
     return statvfs(path, &info) == 0 && (info.f_flag & ST_RDONLY);
 }
 
+/* SQLite does not know the name of what it could not open. */
+static enum cam_status fail_opening(sqlite3 *sqlite, int code, const char *path) {
+    char doing[CAM_PATH_BYTES + 16];
+    snprintf(doing, sizeof doing, "opening %s", path);
+    return cam_database_fail(sqlite, code, doing);
+}
+
 /* A read-only connection.  On read-only media the WAL index cannot be made, but nobody can be
  * writing either, so the file may be taken as immutable. */
 static enum cam_status open_reader(const char *path, int immutable, sqlite3 **sqlite) {
@@ -154,7 +161,7 @@ static enum cam_status open_reader(const char *path, int immutable, sqlite3 **sq
     }
     enum cam_status status = CAM_OK;
     if (code != SQLITE_OK) {
-        status = cam_database_fail(opened, code, "opening");
+        status = fail_opening(opened, code, path);
     } else {
         sqlite3_busy_timeout(opened, BUSY_MS);
         sqlite3_wal_autocheckpoint(opened, 0);
@@ -239,7 +246,7 @@ static enum cam_status open_writer(struct cam_database *db) {
     int code = sqlite3_open_v2(db->path, &db->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
                                NULL); /* one thread at a time has it: no mutex a call */
     if (code != SQLITE_OK)
-        return cam_database_fail(db->sqlite, code, "opening");
+        return fail_opening(db->sqlite, code, db->path);
     sqlite3_busy_timeout(db->sqlite, BUSY_MS);
     int version = 0;
     CAM_TRY(cam_migrations_check(db->sqlite, db->path, &version));
