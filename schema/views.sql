@@ -1,5 +1,5 @@
 -- views.sql - the public query surface: v1_ views never lose or change a column once released.
--- living_ views are internal: rows of the living chain of lineages.  Re-created at every migration and
+-- living_ views are internal: rows of the living chain of lineages (CROSS JOIN: found by number or kind first).  Re-created at every migration and
 -- whenever this file changes.  Columns are described in README.md; a golden test holds them fixed.
 
 CREATE VIEW living_steps AS SELECT h.* FROM lineage_spans AS s
@@ -12,8 +12,8 @@ CREATE VIEW living_provenance AS SELECT h.* FROM lineage_spans AS s
     JOIN provenance AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_usage AS SELECT h.* FROM lineage_spans AS s
     JOIN usage AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
-CREATE VIEW living_generation_states AS SELECT h.* FROM lineage_spans AS s
-    JOIN generation_states AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_generation_states AS SELECT h.* FROM generation_states AS h
+    CROSS JOIN lineage_spans AS s ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_freezes AS SELECT h.* FROM lineage_spans AS s
     JOIN freezes AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_recycled AS SELECT h.* FROM lineage_spans AS s
@@ -22,10 +22,10 @@ CREATE VIEW living_openings AS SELECT h.* FROM lineage_spans AS s
     JOIN openings AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_routing AS SELECT h.* FROM lineage_spans AS s
     JOIN routing AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
-CREATE VIEW living_evaluations AS SELECT h.* FROM lineage_spans AS s
-    JOIN evaluations AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
-CREATE VIEW living_decisions AS SELECT h.* FROM lineage_spans AS s
-    JOIN decisions AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_evaluations AS SELECT h.* FROM evaluations AS h
+    CROSS JOIN lineage_spans AS s ON h.lineage = s.lineage AND h.moment <= s.moment_to;
+CREATE VIEW living_decisions AS SELECT h.* FROM decisions AS h
+    CROSS JOIN lineage_spans AS s ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_outcomes AS SELECT h.* FROM lineage_spans AS s
     JOIN decision_outcomes AS h ON h.lineage = s.lineage AND h.moment <= s.moment_to;
 CREATE VIEW living_controls AS SELECT h.* FROM lineage_spans AS s
@@ -233,13 +233,14 @@ SELECT p.probe, p.name, p.kind,
      WHERE d.probe = p.probe) AS refused
 FROM probes AS p;
 
+-- The plus: else SQLite 3.40 looks for moment <= moment_to among scores, not for the one moment.
 CREATE VIEW v1_evaluations AS
 SELECT e.evaluation, e.lineage, e.step, e.position, e.documents, e.reason, s.probe,
     p.name AS domain, p.kind AS probe_kind, s.nll, s.bytes, s.tokens,
     round(s.nll / (nullif(s.bytes, 0) * 0.6931471805599453), 6) AS bits_per_byte,
     e.evaluated_at
 FROM living_evaluations AS e
-    JOIN scores AS s ON s.lineage = e.lineage AND s.moment = e.moment
+    JOIN scores AS s ON s.lineage = e.lineage AND s.moment = +e.moment
     JOIN probes AS p ON p.probe = s.probe;
 
 -- Generations on their way from closed to open.

@@ -503,6 +503,60 @@ static enum cam_status need_columns(sqlite3 *sqlite, const char *policy, const c
     return status;
 }
 
+/* ---- levers
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* The most that KEY may be; < 0: it is no lever.  A setting whose -1 means "what the policy says"
+ * is one, and the weights of single sources are. */
+static double lever_most(const char *key) {
+    static const struct {
+        const char *prefix;
+        double most;
+    } of_source[] = {{"replay.weight.", 1e6}, {"replay.half_life.", 1e12}};
+    for (size_t i = 0; i < sizeof of_source / sizeof *of_source; i++)
+        if (strncmp(key, of_source[i].prefix, strlen(of_source[i].prefix)) == 0)
+            return of_source[i].most;
+    for (size_t i = 0; i < cam_setting_count(); i++) {
+        const struct cam_setting *s = cam_setting_at(i);
+        if (strcmp(s->key, key) == 0)
+            return s->type == CAM_SETTING_REAL && s->min == -1 ? s->max : -1;
+    }
+    return -1;
+}
+
+/* Refused here, the old policy stays in force; found by the trainer later, the run would end. */
+static enum cam_status check_levers(sqlite3 *sqlite, const char *policy) {
+    sqlite3_stmt *s = NULL;
+    struct cam_decide_bound bound;
+    enum cam_status status = CAM_OK;
+    int64_t there = 0;
+    CAM_TRY(cam_sql_int(sqlite, 0, &there,
+                        "SELECT 1 FROM pragma_table_info('policy_settings') LIMIT 1", ""));
+    if (!there)
+        return CAM_OK;
+    CAM_TRY(cam_sql_prepare(sqlite, "SELECT key, value FROM policy_settings", &s));
+    int old = cam_decide_limit(sqlite, &bound);
+    int code = sqlite3_step(s);
+    for (; status == CAM_OK && code == SQLITE_ROW; code = sqlite3_step(s)) {
+        const char *key = cam_sql_text(s, 0);
+        double most = lever_most(key), value = sqlite3_column_double(s, 1);
+        int type = sqlite3_column_type(s, 1);
+        if (most >= 0 &&
+            ((type != SQLITE_INTEGER && type != SQLITE_FLOAT) || !(value >= 0 && value <= most)))
+            status = cam_fail(CAM_ERR_CONFIG,
+                              "policy %s: policy_settings: %.80s is %.40s: must be "
+                              "a number from 0 to %g",
+                              policy, key, cam_sql_text(s, 1), most);
+    }
+    if (status == CAM_OK && code != SQLITE_DONE)
+        status =
+            bad_policy(sqlite, code, policy, "policy_settings", cam_decide_words(sqlite, code));
+    sqlite3_finalize(s);
+    cam_decide_lift(sqlite, old);
+    return status;
+}
+
 static enum cam_status check_views(sqlite3 *sqlite, const char *policy, const char *schema,
                                    enum cam_status (*hide)(sqlite3 *sqlite), struct guard *g) {
     sqlite3_stmt *s = NULL;
@@ -529,73 +583,7 @@ static enum cam_status check_views(sqlite3 *sqlite, const char *policy, const ch
     }
     if (status == CAM_OK && n_names == 0)
         status = cam_fail(CAM_ERR_CONFIG, "policy %s: holds no CREATE VIEW", policy);
-    return status;
-}
-
-/* ---- numbers that steer training ---- */
-
-/* The settings that a policy may set instead: those whose default leaves it to the policy. */
-static const struct cam_setting *lever_at(size_t i) {
-    const struct cam_setting *s = cam_setting_at(i);
-    return s->scope == CAM_SETTING_LIVE && s->min == -1 && strcmp(s->default_text, "-1") == 0 ? s
-                                                                                           : NULL;
-}
-
-/* Bounds of the policy_settings row KEY; 0 if no lever is called so. */
-static int bounds_of(const char *key, double *most) {
-    size_t n = cam_setting_count();
-    for (size_t i = 0; i < n; i++) {
-        const struct cam_setting *s = lever_at(i);
-        if (!s)
-            continue;
-        size_t length = strlen(s->key);
-        *most = s->max;
-        if (strcmp(key, s->key) == 0)
-            return 1;
-        if (strcmp(s->key, "replay.weight") == 0)
-            *most = 1e6; /* of one source */
-        else if (strcmp(s->key, "replay.half_life") != 0)
-            continue;
-        if (strncmp(key, s->key, length) == 0 && key[length] == '.')
-            return 1;
-    }
-    return 0;
-}
-
-static enum cam_status check_lever(sqlite3_stmt *s, const char *policy) {
-    const char *key = cam_sql_text(s, 0);
-    int type = sqlite3_column_type(s, 1);
-    double most, value = sqlite3_column_double(s, 1);
-    if (!bounds_of(key, &most))
-        return CAM_OK;
-    if ((type == SQLITE_INTEGER || type == SQLITE_FLOAT) && value >= 0 && value <= most)
-        return CAM_OK;
-    return cam_fail(CAM_ERR_CONFIG, "policy %s: %.80s is %.40s: must be a number, 0 to %g", policy,
-                    key, type == SQLITE_NULL ? "NULL" : cam_sql_text(s, 1), most);
-}
-
-/* Out of bounds they would stop the trainer when the policy comes into force. */
-static enum cam_status check_levers(sqlite3 *sqlite, const char *policy) {
-    sqlite3_stmt *s = NULL;
-    int64_t there = 0;
-    CAM_TRY(cam_sql_int(sqlite, 0, &there,
-                        "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name ="
-                        " 'policy_settings'",
-                        ""));
-    if (!there)
-        return CAM_OK;
-    CAM_TRY(cam_sql_prepare(sqlite, "SELECT key, value FROM policy_settings", &s));
-    struct cam_decide_bound b;
-    int old = cam_decide_limit(sqlite, &b), row = 0;
-    enum cam_status status = cam_sql_step(s, &row);
-    while (status == CAM_OK && row) {
-        status = check_lever(s, policy);
-        if (status == CAM_OK)
-            status = cam_sql_step(s, &row);
-    }
-    sqlite3_finalize(s);
-    cam_decide_lift(sqlite, old);
-    return status;
+    return status == CAM_OK ? check_levers(sqlite, policy) : status;
 }
 
 enum cam_status cam_decide_check(sqlite3 *sqlite, const char *name, const char *text) {
@@ -609,8 +597,6 @@ enum cam_status cam_decide_check(sqlite3 *sqlite, const char *name, const char *
         status = create_views(sqlite, name, text, 0);
     if (status == CAM_OK)
         status = check_views(sqlite, name, "sqlite_schema", NULL, &g);
-    if (status == CAM_OK)
-        status = check_levers(sqlite, name);
     sqlite3_exec(sqlite, "ROLLBACK TO policy_check; RELEASE policy_check", NULL, NULL, NULL);
     return status;
 }

@@ -49,19 +49,6 @@ Test(policy, writes_and_other_statements_are_refused) {
     refused("CREATE VIEW decide_evaluate AS SELEKT 1", "syntax");
 }
 
-#define SETTINGS(rows) "CREATE VIEW policy_settings (key, value) AS VALUES " rows "; " EVALUATE("SELECT 'x', '{}'")
-
-Test(policy, levers_out_of_bounds_are_refused) {
-    refused(SETTINGS("('replay.share', 0.95)"), "replay.share is 0.95: must be a number, 0 to 0.9");
-    refused(SETTINGS("('average.share', -1)"), "average.share");
-    refused(SETTINGS("('replay.weight', 'many')"), "replay.weight is many");
-    refused(SETTINGS("('replay.each', NULL)"), "replay.each is NULL");
-    refused(SETTINGS("('replay.weight.news', -2)"), "0 to 1e+06");
-    OK(cam_policy_check(
-        f.database, "test",
-        SETTINGS("('replay.share', 0.9), ('replay.weight.news', 500), ('mine', 'x')")));
-}
-
 Test(policy, time_and_chance_are_refused) {
     refused(EVALUATE("SELECT 'x', datetime('now')"), "datetime");
     refused(EVALUATE("SELECT 'x', current_timestamp"), "current_timestamp");
@@ -100,6 +87,43 @@ Test(policy, endless_work_is_refused) {
     refused(EVALUATE("WITH RECURSIVE c (t) AS (SELECT 'x' UNION ALL SELECT t || t FROM c)"
                      " SELECT 'x', t FROM c WHERE length(t) > 100000000"),
             "too big");
+}
+
+#define LEVERS(rows) "CREATE VIEW policy_settings (key, value) AS VALUES " rows
+
+Test(policy, levers_out_of_bounds_are_refused) {
+    refused(LEVERS("('replay.share', 0.95)"),
+            "replay.share is 0.95: must be a number from 0 to 0.9");
+    refused(LEVERS("('mine', 7), ('average.share', -0.1)"), "average.share is -0.1");
+    refused(LEVERS("('average.window', 'long')"), "average.window is long");
+    refused(LEVERS("('gate.experts', NULL)"), "gate.experts");
+    refused(LEVERS("('anchor.ewc', 1e999)"), "anchor.ewc is Inf");
+    refused(LEVERS("('replay.weight.news', -1)"), "replay.weight.news is -1");
+    refused(LEVERS("('replay.half_life.a b', 1e13)"), "replay.half_life.a b");
+    OK(cam_policy_check(f.database, "test",
+                        LEVERS("('replay.share', 0.9), ('replay.weight.x', 0)")));
+    OK(cam_policy_check(f.database, "test", LEVERS("('surprise.margin', -5)")));
+}
+
+Test(policy, a_refused_one_leaves_the_old_in_force_and_nothing_of_itself) {
+    static const char *const bad[] = {
+        LEVERS("('replay.share', 7)"),
+        EVALUATE("WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT 'x',"
+                 " max(n) FROM c"),
+        "CREATE VIEW decide_evaluate (reason, evidence) AS SELEKT 1",
+        "DELETE FROM steps",
+        LEVERS("('a', (SELECT count(*) FROM steps))"),
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int64_t rows = fixture_int(&f, "SELECT count(*) FROM journal");
+        FAILS(CAM_ERR_CONFIG, cam_policy_use_text(f.database, "bad", bad[i], NULL));
+        SAYS("policy bad");
+        cr_assert(fixture_int(&f, "SELECT count(*) FROM journal") == rows);
+        cr_assert(fixture_int(&f, "SELECT count(*) FROM policies WHERE name = 'bad'") == 0);
+        ROWS(&f, "SELECT name FROM v1_policies WHERE in_force", "naive\n");
+    }
+    fixture_reopen(&f);
+    ROWS(&f, "SELECT name FROM v1_policies WHERE in_force", "naive\n");
 }
 
 static const char good[] =
@@ -253,6 +277,110 @@ Test(policy, lifelong_grows_once_on_a_shift_and_not_before) {
     cr_assert(fixture_int(&f,
                           "SELECT count(*) FROM v1_decisions WHERE kind = 'evaluate' AND reason ="
                           " 'the domain changed'") == 1);
+}
+
+/* A pool that is open, so that nothing but the stream decides about growth. */
+static void open_pool(void) {
+    struct cam_generation_change born = {.layer = 1,
+                                         .event = CAM_CHANGE_BORN,
+                                         .subkeys_to = 64,
+                                         .n_experts = 4096,
+                                         .reason = "init"};
+    OK(cam_history_generations(f.database, 0, &born, 1));
+    born.event = CAM_CHANGE_OPENED;
+    OK(cam_history_generations(f.database, 0, &born, 1));
+}
+
+/* From -0.1 to 0.1, another one for every document. */
+static double noise(int64_t i) {
+    return (double)((uint64_t)i * 2654435761u % 4294967296u) / 4294967296.0 * 0.2 - 0.1;
+}
+
+/* Two sources in turn under lifelong. */
+static void interleave(int n) {
+    OK(cam_policy_init(f.database, "lifelong"));
+    open_pool();
+    for (int i = 0; i < n; i++)
+        fixture_documents(&f, i % 2 ? "b" : "a", i, 1);
+}
+
+Test(policy, lifelong_never_grows_on_a_stationary_stream) {
+    interleave(1200);
+    for (int64_t step = 1; step <= 1200; step++)
+        cr_assert(count_kind(step_of(step, (step % 2 ? 2.0 : 3.0) * (1 + noise(step))),
+                             CAM_DECIDE_GROW) == 0,
+                  "step %d", (int)step);
+}
+
+/* By 16 % in one of two is 6 % in the mean of both. */
+Test(policy, lifelong_notices_a_shift_in_one_of_two_sources) {
+    int n_grown = 0;
+    interleave(300);
+    for (int64_t step = 1; step <= 300; step++) {
+        double level = step % 2 ? 2.0 * (step > 260 ? 1.16 : 1) : 3.0;
+        n_grown += count_kind(step_of(step, level * (1 + 0.2 * noise(step))), CAM_DECIDE_GROW);
+        cr_assert(n_grown == 0 || step > 260, "step %d", (int)step);
+    }
+    cr_assert(n_grown == 1, "%d", n_grown);
+    ROWS(&f,
+         "SELECT reason, json_extract(evidence, '$.domain') FROM v1_decisions WHERE kind = 'grow'",
+         "surprise: recent documents of a source cost more than its earlier ones|a\n");
+}
+
+/* Forty documents of one source later it costs 1 % more. */
+Test(policy, lifelong_notices_a_slow_drift) {
+    int64_t grown = 0;
+    fixture_documents(&f, "a", 0, 900);
+    OK(cam_policy_init(f.database, "lifelong"));
+    open_pool();
+    for (int64_t step = 1; step <= 900 && !grown; step++)
+        if (count_kind(step_of(step, 2.0 * (1 + 0.00025 * (double)step) * (1 + 0.5 * noise(step))),
+                       CAM_DECIDE_GROW))
+            grown = step;
+    cr_assert(grown >= 512 && grown % 64 == 0, "%d", (int)grown);
+    ROWS(&f, "SELECT substr(reason, 1, 6) FROM v1_decisions WHERE kind = 'grow'", "drift:\n");
+}
+
+Test(policy, lifelong_evaluates_densely_after_a_shift_and_not_in_between) {
+    fixture_documents(&f, "a", 0, 100);
+    fixture_documents(&f, "b", 0, 100);
+    fixture_documents(&f, "a", 100, 30);
+    fixture_documents(&f, "b", 100, 30);
+    OK(cam_policy_init(f.database, "lifelong"));
+    for (int64_t step = 1; step <= 260; step++) {
+        struct cam_decisions d = step_of(step, 2.0);
+        cam_decisions_release(&d);
+    }
+    ROWS(&f,
+         "SELECT json_extract(evidence, '$.documents'), reason, json_extract(evidence, '$.shift'),"
+         " json_extract(evidence, '$.dense') FROM v1_decisions WHERE kind = 'evaluate'",
+         "101|the domain changed|1|0\n105|after a change|0|1\n117|after a change|0|1\n"
+         "149|after a change|0|1\n201|the domain changed|1|0\n205|after a change|0|1\n"
+         "217|after a change|0|1\n249|after a change|0|1\n");
+}
+
+static void evaluate(double nll) {
+    struct cam_score score = {.probe = 1, .nll = nll, .bytes = 1000, .tokens = 300};
+    OK(cam_history_evaluation(f.database, fixture_int(&f, "SELECT step FROM trainer"), "test",
+                              &score, 1, NULL));
+}
+
+Test(policy, lifelong_tells_of_a_probe_that_regresses_once) {
+    char text[160];
+    fixture_documents(&f, "a", 0, 40);
+    fixture_text(text, "a", 500);
+    OK(cam_journal_probe(f.database, "a", text, strlen(text)));
+    OK(cam_policy_init(f.database, "lifelong"));
+    int n[4] = {0};
+    static const double nll[] = {1000, 1200, 1260, 1300}; /* 20 % is within bounds, 26 % is not */
+    for (int64_t step = 1; step <= 12; step++) {
+        n[(step - 1) / 3] += count_kind(step_of(step, 2.0), CAM_DECIDE_ALARM);
+        if (step % 3 == 0)
+            evaluate(nll[step / 3 - 1]);
+    }
+    cr_assert(n[1] == 0 && n[2] == 0 && n[3] == 1, "%d %d %d", n[1], n[2], n[3]);
+    ROWS(&f, "SELECT amount, reason FROM v1_decisions WHERE kind = 'alarm'",
+         "3|probe a is worse by 26 %\n");
 }
 
 /* ---- the public columns
