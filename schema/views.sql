@@ -93,7 +93,8 @@ FROM documents AS d
 
 -- The trained documents alone, cheap to read by rank: what policies look at.
 CREATE VIEW v1_trained AS
-SELECT t.rank AS trained_rank, t.document, d.domain, d.source, d.feed, t.lineage, t.first_step,
+SELECT t.rank AS trained_rank, t.document, d.domain, d.source, d.feed, coalesce((SELECT l.branch FROM lineages AS l WHERE l.lineage = t.lineage), t.lineage)
+        AS lineage, t.first_step,
     t.last_step, t.tokens, t.bytes, t.nll,
     round(t.nll / (t.bytes * 0.6931471805599453), 6) AS bits_per_byte,
     EXISTS (SELECT 1 FROM living_holds AS h

@@ -282,6 +282,10 @@ static enum cam_status open_lineage(sqlite3 *sqlite, struct forgetting *f) {
                                    " state = 'set_aside'"));
     CAM_TRY(list_snapshots(sqlite, &f->done.snapshots));
     CAM_TRY(cam_lineage_open(sqlite, &o, &f->done.lineage));
+    CAM_TRY(cam_sql_run(sqlite,
+                        "UPDATE lineages SET branch = (SELECT coalesce(p.branch, p.lineage) FROM"
+                        " lineages AS p WHERE p.lineage = ?2) WHERE lineage = ?1",
+                        "ii", f->done.lineage, p.lineage));
     CAM_TRY(delete_tainted(sqlite));
     CAM_TRY(cam_sql_script(
         sqlite, "DELETE FROM snapshots WHERE EXISTS (SELECT 1 FROM temp.tainted AS t WHERE"

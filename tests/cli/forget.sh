@@ -198,8 +198,10 @@ fi
 
 case_of T12_beside_the_policy_that_ships
 make shipped whole lifelong
-expect 0 cambium forget -C shipped "$(number shipped d9)" --yes
-without d9
+expect 0 cambium forget -C shipped "$(number shipped d17)" --yes # goes on from a snapshot in the middle:
+[ "$(sql shipped "SELECT fork_step > 0 FROM v1_lineages WHERE current")" = 1 ] || fail "it began anew"
+[ "$(sql shipped "SELECT count(DISTINCT lineage) FROM v1_trained")" = 1 ] || fail "policies see a rollback"
+without d17
 make shipped.less less lifelong
 same shipped shipped.less
 
