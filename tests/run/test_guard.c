@@ -218,3 +218,45 @@ Test(guard, T07_an_alarm_rolls_back_once_and_does_not_flap) {
     cr_assert_eq(ask(&w, "SELECT max(lineage) FROM v1_lineages"), 2);
     end(&w);
 }
+
+/* The bundled policy TEXT with VALUE for the setting KEY, whatever it is by default. */
+static char *with(char *text, const char *key, const char *value) {
+    char row[80];
+    snprintf(row, sizeof row, "('%s', ", key);
+    char *at = strstr(text, row);
+    cr_assert_not_null(at, "%s", key);
+    at += strlen(row);
+    size_t n = strlen(text) + strlen(value) + 1;
+    char *out = malloc(n);
+    snprintf(out, n, "%.*s%s%s", (int)(at - text), text, value, at + strcspn(at, ")"));
+    free(text);
+    return out;
+}
+
+Test(guard, T07_the_bundled_policy_goes_back_when_a_probe_regresses) {
+    struct world w;
+    struct cam_counts counts;
+    char *text;
+    begin_with(&w, 1, "naive", "alarm.rollback", "true");
+    probe(&w, "apple");
+    OK(cam_policy_text(w.database, "lifelong", &text));
+    /* Nothing protects, and little is enough to regress. */
+    text =
+        with(with(with(text, "replay.share", "0"), "average.window", "0"), "alarm.margin", "0.02");
+    text = with(with(text, "evaluate.every", "4"), "snapshot.every", "4");
+    OK(cam_policy_use_text(w.database, "careful", text, NULL));
+    free(text);
+    feed(&w, "apple", 20);
+    feed(&w, "stone", 30);
+    advance(&w, 0);
+    cr_assert_eq(ask(&w, "SELECT count(*) FROM v1_lineages WHERE mode = 'set_aside' AND reason GLOB"
+                         " 'alarm: evaluation *: probe apple is worse by * %'"),
+                 1);
+    cr_assert_eq(ask(&w, "SELECT count(*) FROM v1_lineages"), 2);
+    cr_assert_geq(ask(&w, "SELECT count(*) FROM v1_events WHERE kind = 'alarm'"), 1);
+    OK(cam_history_counts(w.database, &counts));
+    cr_assert_gt(counts.set_aside, 0);
+    cr_assert_eq(counts.journalled, counts.trained + counts.pending + counts.quarantined +
+                                        counts.held_out + counts.set_aside);
+    end(&w);
+}
