@@ -1,14 +1,22 @@
--- private: old text is never trained on again; the average of the weights alone holds on to it.
+-- private: old text is never trained on again; an average of the weights and anchors hold on to it.
 --
--- No replay: a document leaves no more than its effect on the weights (how long its text is kept for
--- recovery is another matter: see prune).  Scores come from a running average of the weights over the
--- newest fifth of all steps, which forgets more slowly than the weights do and learns more slowly too:
--- average.share trades one for the other.  It evaluates when lifelong does.
+-- No replay: a document leaves no more than its effect on the weights and on what is kept about them (how
+-- long its text is kept for recovery is another matter: see prune).  Scores come from a running average
+-- of the weights over the newest seventh of all steps, which forgets more slowly than the weights do and
+-- learns more slowly too.  Beside it, where the stream moves on, every weight is pulled to where it stood
+-- by how important it was, as ewc does, at less than half the strength: average.share and anchor.ewc trade
+-- learning for keeping (docs/lifelong.md).  It evaluates when lifelong does.
 
 CREATE VIEW policy_settings (key, value) AS VALUES
     ('replay.share', 0.0),
     ('average.window', 100000),      -- steps, at most
-    ('average.share', 0.20),         -- of all steps so far, at most
+    ('average.share', 0.15),         -- of all steps so far, at most
+    ('anchor.ewc', 2),                -- strength; 1: as weight decay of 1 would pull, for mean importance
+    ('anchor.decay', 0.9),            -- share of earlier importance that an anchor keeps
+    ('anchor.cooldown_steps', 200),
+    ('surprise.recent', 8),           -- documents
+    ('surprise.before', 32),          -- documents
+    ('surprise.margin', 0.10),        -- share of the level before
     ('evaluate.every', 1024),        -- documents
     ('evaluate.least', 48),           -- documents between evaluations at a change of domain
     ('evaluate.unseen', 48),         -- documents before a shift that are of other domains
@@ -20,6 +28,29 @@ CREATE VIEW policy_settings (key, value) AS VALUES
 
 CREATE VIEW policy_now (documents, step, domain) AS
 SELECT trained_rank, last_step, domain FROM v1_trained ORDER BY trained_rank DESC LIMIT 1;
+
+-- Level of surprise: mean bits a byte of the recent documents and of those before them.
+CREATE VIEW policy_level (recent, before, n_recent, n_before) AS
+SELECT round(avg(t.bits_per_byte) FILTER (WHERE t.trained_rank > n.documents - k.recent), 4),
+    round(avg(t.bits_per_byte) FILTER (WHERE t.trained_rank <= n.documents - k.recent), 4),
+    count(*) FILTER (WHERE t.trained_rank > n.documents - k.recent),
+    count(*) FILTER (WHERE t.trained_rank <= n.documents - k.recent)
+FROM policy_now AS n
+    JOIN (SELECT (SELECT value FROM policy_settings WHERE key = 'surprise.recent') AS recent,
+              (SELECT value FROM policy_settings WHERE key = 'surprise.before') AS before) AS k
+    JOIN v1_trained AS t ON t.trained_rank > n.documents - k.recent - k.before
+WHERE t.bits_per_byte IS NOT NULL;
+
+CREATE VIEW decide_anchor (reason, evidence) AS
+SELECT 'surprise: recent documents cost more than those before',
+    json_object('recent', l.recent, 'before', l.before, 'step', n.step)
+FROM policy_now AS n JOIN policy_level AS l
+WHERE l.n_recent >= (SELECT value FROM policy_settings WHERE key = 'surprise.recent')
+    AND l.n_before >= l.n_recent
+    AND l.recent > l.before * (1 + (SELECT value FROM policy_settings WHERE key = 'surprise.margin'))
+    AND n.step - coalesce((SELECT step FROM v1_decisions WHERE kind = 'anchor'
+                           ORDER BY decision DESC LIMIT 1), 0)
+        >= (SELECT value FROM policy_settings WHERE key = 'anchor.cooldown_steps');
 
 -- The newest decisions to evaluate: documents by then, whether at a shift, whether after a change.
 CREATE VIEW policy_evaluated (documents, shift, dense) AS

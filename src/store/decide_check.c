@@ -530,11 +530,6 @@ static enum cam_status check_levers(sqlite3 *sqlite, const char *policy) {
     sqlite3_stmt *s = NULL;
     struct cam_decide_bound bound;
     enum cam_status status = CAM_OK;
-    int64_t there = 0;
-    CAM_TRY(cam_sql_int(sqlite, 0, &there,
-                        "SELECT 1 FROM pragma_table_info('policy_settings') LIMIT 1", ""));
-    if (!there)
-        return CAM_OK;
     CAM_TRY(cam_sql_prepare(sqlite, "SELECT key, value FROM policy_settings", &s));
     int old = cam_decide_limit(sqlite, &bound);
     int code = sqlite3_step(s);
@@ -580,10 +575,12 @@ static enum cam_status check_views(sqlite3 *sqlite, const char *policy, const ch
         status = try_view(sqlite, policy, names[i], g);
         if (status == CAM_OK)
             status = need_columns(sqlite, policy, names[i]);
+        if (status == CAM_OK && strcasecmp(names[i], "policy_settings") == 0)
+            status = check_levers(sqlite, policy);
     }
     if (status == CAM_OK && n_names == 0)
         status = cam_fail(CAM_ERR_CONFIG, "policy %s: holds no CREATE VIEW", policy);
-    return status == CAM_OK ? check_levers(sqlite, policy) : status;
+    return status;
 }
 
 enum cam_status cam_decide_check(sqlite3 *sqlite, const char *name, const char *text) {
